@@ -1,0 +1,432 @@
+/* elementwise.c: the entry points for everything that works element by element.
+ *
+ * Contiguous arrays go straight to the kernel of the instruction set in force,
+ * in parts if they are long; views of any strides go through tga_walk, which
+ * calls the same kernels on rows.
+ */
+#include <string.h>
+
+#include "strided.h"
+
+#define GRAIN 32768 /* elements worth a thread */
+
+/* Index into the tables of kernels, or -1: they know float32 and float64. */
+static int float_index(int dtype)
+{
+    return dtype == TGA_FLOAT32 ? 0 : dtype == TGA_FLOAT64 ? 1 : -1;
+}
+
+static int is_row(int op, int count) { return op >= 0 && op < count; }
+
+static const char *at(const void *p, int64_t i, size_t size)
+{
+    return (const char *)p + i * (int64_t)size;
+}
+
+/* ---- one input ------------------------------------------------------------- */
+
+typedef struct {
+    tga_unary_fn *forward;
+    tga_unary_backward_fn *backward;
+    size_t size;
+    const void *x, *gy, *saved;
+    void *y, *gx;
+    double a, b;
+} unary;
+
+static void unary_forward_part(void *context, int64_t begin, int64_t end)
+{
+    const unary *u = context;
+    u->forward(end - begin, at(u->x, begin, u->size), (void *)at(u->y, begin, u->size), u->a, u->b);
+}
+
+int tga_unary_forward(int op, int dtype, int64_t n, const void *x, void *y, double a, double b)
+{
+    const int f = float_index(dtype);
+    if (f < 0 || !is_row(op, UNARY_COUNT))
+        return TGA_NO_KERNEL;
+    tga_unary_fn *forward = tga_kernels_current()->unary_forward[f][op];
+    if (n <= GRAIN) {
+        forward(n, x, y, a, b);
+    } else {
+        unary u = {.forward = forward, .size = tga_item_size(dtype), .x = x, .y = y, .a = a, .b = b};
+        tga_parallel(n, GRAIN, unary_forward_part, &u);
+    }
+    return TGA_OK;
+}
+
+static void unary_backward_part(void *context, int64_t begin, int64_t end)
+{
+    const unary *u = context;
+    u->backward(end - begin, at(u->gy, begin, u->size), at(u->saved, begin, u->size),
+                (void *)at(u->gx, begin, u->size), u->a, u->b);
+}
+
+int tga_unary_backward(int op, int dtype, int64_t n, const void *gy, const void *saved, void *gx,
+                       double a, double b)
+{
+    const int f = float_index(dtype);
+    if (f < 0 || !is_row(op, UNARY_COUNT))
+        return TGA_NO_KERNEL;
+    tga_unary_backward_fn *backward = tga_kernels_current()->unary_backward[f][op];
+    if (n <= GRAIN) {
+        backward(n, gy, saved, gx, a, b);
+    } else {
+        unary u = {.backward = backward, .size = tga_item_size(dtype), .gy = gy, .saved = saved,
+                   .gx = gx, .a = a, .b = b};
+        tga_parallel(n, GRAIN, unary_backward_part, &u);
+    }
+    return TGA_OK;
+}
+
+/* A step of 0 means that all elements of the row are one; the unary kernels do
+ * not know that, so they work on short runs of it. */
+#define REPEAT 64
+static const void *repeated(size_t size, const void *element, uint64_t *run)
+{
+    for (int i = 0; i < REPEAT; i++)
+        memcpy((char *)run + (size_t)i * size, element, size);
+    return run;
+}
+
+static void unary_forward_row(const void *context, int64_t n, void *const *p, const int64_t *step)
+{
+    const unary *u = context;
+    if (step[1] == 1) {
+        u->forward(n, p[1], p[0], u->a, u->b);
+        return;
+    }
+    uint64_t run[REPEAT];
+    const void *x = repeated(u->size, p[1], run);
+    for (int64_t i = 0; i < n; i += REPEAT)
+        u->forward(n - i < REPEAT ? n - i : REPEAT, x, (void *)at(p[0], i, u->size), u->a, u->b);
+}
+
+int tga_unary_forward_strided(int op, int dtype, const tga_layout *layout, const void *x, void *y,
+                              double a, double b)
+{
+    const int f = float_index(dtype);
+    if (f < 0 || !is_row(op, UNARY_COUNT))
+        return TGA_NO_KERNEL;
+    const size_t size = tga_item_size(dtype);
+    const unary u = {.forward = tga_kernels_current()->unary_forward[f][op], .size = size,
+                     .a = a, .b = b};
+    tga_walk(layout, 2, (size_t[]){size, size}, (void *[]){y, (void *)x}, unary_forward_row, &u);
+    return TGA_OK;
+}
+
+static void unary_backward_row(const void *context, int64_t n, void *const *p, const int64_t *step)
+{
+    const unary *u = context;
+    if (step[1] == 1 && step[2] == 1) {
+        u->backward(n, p[1], p[2], p[0], u->a, u->b);
+        return;
+    }
+    uint64_t gy_run[REPEAT], saved_run[REPEAT];
+    const void *gy = step[1] ? p[1] : repeated(u->size, p[1], gy_run);
+    const void *saved = step[2] ? p[2] : repeated(u->size, p[2], saved_run);
+    for (int64_t i = 0; i < n; i += REPEAT)
+        u->backward(n - i < REPEAT ? n - i : REPEAT, step[1] ? at(gy, i, u->size) : gy,
+                    step[2] ? at(saved, i, u->size) : saved, (void *)at(p[0], i, u->size), u->a,
+                    u->b);
+}
+
+int tga_unary_backward_strided(int op, int dtype, const tga_layout *layout, const void *gy,
+                               const void *saved, void *gx, double a, double b)
+{
+    const int f = float_index(dtype);
+    if (f < 0 || !is_row(op, UNARY_COUNT))
+        return TGA_NO_KERNEL;
+    const size_t size = tga_item_size(dtype);
+    const unary u = {.backward = tga_kernels_current()->unary_backward[f][op], .size = size,
+                     .a = a, .b = b};
+    tga_walk(layout, 3, (size_t[]){size, size, size}, (void *[]){gx, (void *)gy, (void *)saved},
+             unary_backward_row, &u);
+    return TGA_OK;
+}
+
+double tga_unary_scalar(int op, double x, double a, double b)
+{
+    double y;
+    tga_kernels_current()->unary_forward[1][op](1, &x, &y, a, b);
+    return y;
+}
+
+double tga_unary_backward_scalar(int op, double gy, double saved, double a, double b)
+{
+    double gx;
+    tga_kernels_current()->unary_backward[1][op](1, &gy, &saved, &gx, a, b);
+    return gx;
+}
+
+/* ---- two inputs ------------------------------------------------------------- */
+
+#define NO_INT 0 /* the row has no int64 kernel */
+#define BINARY(name, forward, on_int64)                                                            \
+    static void name##_int64(int64_t n, const void *px, int64_t step_x, const void *py,            \
+                             int64_t step_y, void *pz)                                             \
+    {                                                                                              \
+        const int64_t *xs = px, *ys = py;                                                          \
+        int64_t *z = pz;                                                                           \
+        for (int64_t i = 0; i < n; i++) {                                                          \
+            const uint64_t x = (uint64_t)xs[i * step_x], y = (uint64_t)ys[i * step_y];             \
+            (void)x, (void)y;                                                                      \
+            z[i] = (int64_t)(on_int64);                                                            \
+        }                                                                                          \
+    }
+#include "arithmetic.def"
+
+static tga_binary_fn *const binary_int64[] = {
+#define BINARY(name, ...) name##_int64,
+#include "arithmetic.def"
+};
+static const char *const binary_int64_text[] = {
+#define BINARY(name, forward, on_int64) #on_int64,
+#include "arithmetic.def"
+};
+
+static tga_binary_fn *binary_kernel(int op, int dtype)
+{
+    const int f = float_index(dtype);
+    if (!is_row(op, BINARY_COUNT))
+        return NULL;
+    if (f >= 0)
+        return tga_kernels_current()->binary[f][op];
+    return dtype == TGA_INT64 && strcmp(binary_int64_text[op], "NO_INT") ? binary_int64[op] : NULL;
+}
+
+typedef struct {
+    tga_binary_fn *kernel;
+    const void *x, *y;
+    void *z;
+    int64_t step_x, step_y;
+    size_t size;
+} binary;
+
+static void binary_part(void *context, int64_t begin, int64_t end)
+{
+    const binary *b = context;
+    b->kernel(end - begin, at(b->x, begin * b->step_x, b->size), b->step_x,
+              at(b->y, begin * b->step_y, b->size), b->step_y, (void *)at(b->z, begin, b->size));
+}
+
+int tga_binary_forward(int op, int dtype, int64_t n, const void *x, int64_t step_x, const void *y,
+                       int64_t step_y, void *z)
+{
+    tga_binary_fn *kernel = binary_kernel(op, dtype);
+    if (!kernel)
+        return TGA_NO_KERNEL;
+    if (n <= GRAIN) {
+        kernel(n, x, step_x, y, step_y, z);
+    } else {
+        binary b = {kernel, x, y, z, step_x, step_y, tga_item_size(dtype)};
+        tga_parallel(n, GRAIN, binary_part, &b);
+    }
+    return TGA_OK;
+}
+
+static void binary_row(const void *context, int64_t n, void *const *p, const int64_t *step)
+{
+    const binary *b = context;
+    b->kernel(n, p[1], step[1], p[2], step[2], p[0]);
+}
+
+int tga_binary_forward_strided(int op, int dtype, const tga_layout *layout, const void *x,
+                               const void *y, void *z)
+{
+    const binary b = {.kernel = binary_kernel(op, dtype)};
+    if (!b.kernel)
+        return TGA_NO_KERNEL;
+    const size_t size = tga_item_size(dtype);
+    tga_walk(layout, 3, (size_t[]){size, size, size}, (void *[]){z, (void *)x, (void *)y},
+             binary_row, &b);
+    return TGA_OK;
+}
+
+double tga_binary_scalar(int op, double x, double y)
+{
+    double z;
+    tga_kernels_current()->binary[1][op](1, &x, 1, &y, 1, &z);
+    return z;
+}
+
+/* ---- comparisons ------------------------------------------------------------ */
+
+#define COMPARE(name, expression)                                                                  \
+    static void name##_int64(int64_t n, const void *px, int64_t step_x, const void *py,            \
+                             int64_t step_y, uint8_t *z)                                           \
+    {                                                                                              \
+        const int64_t *xs = px, *ys = py;                                                          \
+        for (int64_t i = 0; i < n; i++) {                                                          \
+            const int64_t x = xs[i * step_x], y = ys[i * step_y];                                  \
+            z[i] = expression;                                                                     \
+        }                                                                                          \
+    }                                                                                              \
+    static void name##_uint8(int64_t n, const void *px, int64_t step_x, const void *py,            \
+                             int64_t step_y, uint8_t *z)                                           \
+    {                                                                                              \
+        const uint8_t *xs = px, *ys = py;                                                          \
+        for (int64_t i = 0; i < n; i++) {                                                          \
+            const uint8_t x = xs[i * step_x], y = ys[i * step_y];                                  \
+            z[i] = expression;                                                                     \
+        }                                                                                          \
+    }
+#include "arithmetic.def"
+
+static tga_compare_fn *const compare_int64[] = {
+#define COMPARE(name, ...) name##_int64,
+#include "arithmetic.def"
+};
+static tga_compare_fn *const compare_uint8[] = {
+#define COMPARE(name, ...) name##_uint8,
+#include "arithmetic.def"
+};
+
+static void compare_row(const void *context, int64_t n, void *const *p, const int64_t *step)
+{
+    tga_compare_fn *const *kernel = context;
+    (*kernel)(n, p[1], step[1], p[2], step[2], p[0]);
+}
+
+int tga_compare_strided(int op, int dtype, const tga_layout *layout, const void *x, const void *y,
+                        uint8_t *z)
+{
+    if (!is_row(op, COMPARE_COUNT))
+        return TGA_NO_KERNEL;
+    const int f = float_index(dtype);
+    tga_compare_fn *kernel = f >= 0                ? tga_kernels_current()->compare[f][op]
+                             : dtype == TGA_INT64 ? compare_int64[op]
+                                                  : compare_uint8[op];
+    const size_t size = tga_item_size(dtype);
+    tga_walk(layout, 3, (size_t[]){1, size, size}, (void *[]){z, (void *)x, (void *)y}, compare_row,
+             &kernel);
+    return TGA_OK;
+}
+
+/* ---- choose, copy, convert, fill -------------------------------------------- */
+
+static void where_row(const void *context, int64_t n, void *const *p, const int64_t *step)
+{
+    const size_t size = *(const size_t *)context;
+    const uint8_t *condition = p[1];
+#define CHOOSE(type)                                                                               \
+    {                                                                                              \
+        const type *x = p[2], *y = p[3];                                                           \
+        type *z = p[0];                                                                            \
+        for (int64_t i = 0; i < n; i++)                                                            \
+            z[i] = condition[i * step[1]] ? x[i * step[2]] : y[i * step[3]];                       \
+    }
+    if (size == 4)
+        CHOOSE(uint32_t)
+    else if (size == 8)
+        CHOOSE(uint64_t)
+    else
+        CHOOSE(uint8_t)
+#undef CHOOSE
+}
+
+int tga_where_strided(int dtype, const tga_layout *layout, const uint8_t *condition, const void *x,
+                      const void *y, void *z)
+{
+    const size_t size = tga_item_size(dtype);
+    tga_walk(layout, 4, (size_t[]){size, 1, size, size},
+             (void *[]){z, (void *)condition, (void *)x, (void *)y}, where_row, &size);
+    return TGA_OK;
+}
+
+/* Out of range and nan give the smallest int64, as on x86; in C they would be
+ * undefined. */
+static inline int64_t to_int64(double x)
+{
+    return x >= -0x1p63 && x < 0x1p63 ? (int64_t)x : INT64_MIN;
+}
+
+typedef struct {
+    int from, to;
+} conversion;
+
+static void convert_row(const void *context, int64_t n, void *const *p, const int64_t *step)
+{
+    const conversion c = *(const conversion *)context;
+    const int64_t s = step[1];
+#define CONVERT(from_type, to_type, expression)                                                    \
+    {                                                                                              \
+        const from_type *from = p[1];                                                              \
+        to_type *to = p[0];                                                                        \
+        for (int64_t i = 0; i < n; i++) {                                                          \
+            const from_type x = from[i * s];                                                       \
+            to[i] = (to_type)(expression);                                                         \
+        }                                                                                          \
+        return;                                                                                    \
+    }
+#define CONVERT_FROM(type, as_integer)                                                             \
+    switch (c.to) {                                                                                \
+    case TGA_FLOAT32:                                                                              \
+        CONVERT(type, float, x)                                                                    \
+    case TGA_FLOAT64:                                                                              \
+        CONVERT(type, double, x)                                                                   \
+    case TGA_INT64:                                                                                \
+        CONVERT(type, int64_t, as_integer)                                                         \
+    case TGA_BOOL:                                                                                 \
+        CONVERT(type, uint8_t, x != 0)                                                             \
+    default:                                                                                       \
+        CONVERT(type, uint8_t, (uint64_t)as_integer & 255)                                         \
+    }
+    switch (c.from) {
+    case TGA_FLOAT32:
+        CONVERT_FROM(float, to_int64((double)x))
+    case TGA_FLOAT64:
+        CONVERT_FROM(double, to_int64(x))
+    case TGA_INT64:
+        CONVERT_FROM(int64_t, x)
+    default:
+        CONVERT_FROM(uint8_t, x)
+    }
+#undef CONVERT
+#undef CONVERT_FROM
+}
+
+int tga_copy_strided(int dtype_y, int dtype_x, const tga_layout *layout, const void *x, void *y)
+{
+    const conversion c = {.from = dtype_x, .to = dtype_y};
+    tga_walk(layout, 2, (size_t[]){tga_item_size(dtype_y), tga_item_size(dtype_x)},
+             (void *[]){y, (void *)x}, convert_row, &c);
+    return TGA_OK;
+}
+
+typedef struct {
+    int dtype;
+    double start, step;
+    void *y;
+} sequence;
+
+static void sequence_part(void *context, int64_t begin, int64_t end)
+{
+    const sequence *s = context;
+    const double start = s->start, step = s->step;
+    /* element 0 and a step of 0 give start itself, also -0.0 and inf */
+    if (s->dtype == TGA_FLOAT32)
+        for (int64_t i = begin; i < end; i++)
+            ((float *)s->y)[i] = (float)(step != 0 && i ? start + (double)i * step : start);
+    else if (s->dtype == TGA_FLOAT64)
+        for (int64_t i = begin; i < end; i++)
+            ((double *)s->y)[i] = step != 0 && i ? start + (double)i * step : start;
+    else if (s->dtype == TGA_INT64)
+        for (int64_t i = begin; i < end; i++)
+            ((int64_t *)s->y)[i] = to_int64(start) + i * to_int64(step);
+    else
+        for (int64_t i = begin; i < end; i++)
+            ((uint8_t *)s->y)[i] = (uint8_t)((uint64_t)(to_int64(start) + i * to_int64(step)) & 255);
+}
+
+int tga_arange(int dtype, int64_t n, double start, double step, void *y)
+{
+    sequence s = {dtype, start, step, y};
+    tga_parallel(n, GRAIN, sequence_part, &s);
+    return TGA_OK;
+}
+
+int tga_fill(int dtype, int64_t n, double value, void *y)
+{
+    return tga_arange(dtype, n, dtype == TGA_BOOL ? value != 0 : value, 0, y);
+}

@@ -1,0 +1,126 @@
+/* kernels.h: what every instruction set provides, and who picks among them.
+ *
+ * A kernel works on contiguous memory in one thread.  Splitting over threads,
+ * walking strided views and choosing the instruction set happen outside, in
+ * elementwise.c, reduce.c, gemm.c ...: those files are compiled once.
+ */
+#ifndef TGA_KERNELS_H
+#define TGA_KERNELS_H
+
+#include "tga.h"
+
+/* One number per row of the .def files: UNARY_tanh, BINARY_add, ... */
+enum {
+#define ACT(name, ...) UNARY_##name,
+#include "activations.def"
+#define UNARY(name, ...) UNARY_##name,
+#include "arithmetic.def"
+    UNARY_COUNT
+};
+enum {
+#define BINARY(name, ...) BINARY_##name,
+#include "arithmetic.def"
+    BINARY_COUNT
+};
+enum {
+#define COMPARE(name, ...) COMPARE_##name,
+#include "arithmetic.def"
+    COMPARE_COUNT
+};
+enum {
+#define REDUCE(name, ...) REDUCE_##name,
+#include "reduce.def"
+    REDUCE_COUNT
+};
+enum {
+#define LOSS(name, ...) LOSS_##name,
+#include "loss.def"
+    LOSS_COUNT
+};
+
+/* x, y, gy, saved, gx: (n) contiguous; a, b: the row's attributes. */
+typedef void tga_unary_fn(int64_t n, const void *x, void *y, double a, double b);
+typedef void tga_unary_backward_fn(int64_t n, const void *gy, const void *saved, void *gx, double a,
+                                   double b);
+/* step_x, step_y: 1, or 0 for one element that meets all of the other. */
+typedef void tga_binary_fn(int64_t n, const void *x, int64_t step_x, const void *y, int64_t step_y,
+                           void *z);
+typedef void tga_compare_fn(int64_t n, const void *x, int64_t step_x, const void *y, int64_t step_y,
+                            uint8_t *z);
+/* Reduce n elements that lie next to each other to one; and rows to a row:
+ * y[j] = reduction over i < rows of x[i * step + j], j < n. */
+typedef void tga_reduce_fn(int64_t n, const void *x, void *y);
+typedef void tga_reduce_rows_fn(int64_t rows, int64_t n, const void *x, int64_t step, void *y);
+typedef void tga_softmax_fn(int64_t rows, int64_t n, const void *x, void *y);
+typedef void tga_softmax_backward_fn(int64_t rows, int64_t n, const void *gy, const void *y, void *gx);
+/* The sum of n losses, not scaled. */
+typedef double tga_loss_fn(int64_t n, const void *x, const void *t);
+typedef void tga_loss_backward_fn(int64_t n, double factor, const void *x, const void *t, void *gx);
+
+/* gemm: a block of the product, at most TGA_GEMM_KC deep, as gemm.c hands it to
+ * the kernels: C (m, n) = alpha * A @ B + beta * C + bias, bias (n) or NULL. */
+#define TGA_GEMM_KC 256
+
+typedef struct {
+    int64_t m, n, k;
+    int64_t mr;                     /* rows of a tile, at most the kernel's own */
+    const void *a;                  /* element (i, p) of the panel that begins with row i0: */
+    int64_t a_panel, a_row, a_step; /*     a[i0 * a_panel + i * a_row + p * a_step] */
+    const void *b;
+    double alpha, beta;
+    void *c;
+    int64_t ldc;
+    const void *bias;
+} tga_gemm_block;
+
+typedef struct {
+    int64_t mr, nr; /* the micro-kernel's largest tile */
+    /* see gemm.tmpl.h */
+    void (*block)(const tga_gemm_block *g);
+    void (*direct)(const tga_gemm_block *g, int trans_b, int64_t ldb);
+    void (*pack_a)(int trans_a, int64_t m, int64_t k, int64_t mr, const void *a, int64_t lda,
+                   void *a_pack);
+    void (*pack_b)(int trans_b, int64_t n, int64_t k, const void *b, int64_t ldb, void *b_pack);
+} tga_gemm_kernels;
+
+typedef struct {
+    const char *name; /* "base", "avx2", "avx512" */
+    /* [0] float32, [1] float64 */
+    tga_unary_fn *unary_forward[2][UNARY_COUNT];
+    tga_unary_backward_fn *unary_backward[2][UNARY_COUNT];
+    tga_binary_fn *binary[2][BINARY_COUNT];
+    tga_compare_fn *compare[2][COMPARE_COUNT];
+    tga_reduce_fn *reduce[2][REDUCE_COUNT];
+    tga_reduce_rows_fn *reduce_rows[2][REDUCE_COUNT];
+    tga_softmax_fn *softmax_forward[2][2]; /* [dtype][log] */
+    tga_softmax_backward_fn *softmax_backward[2][2];
+    tga_loss_fn *loss_forward[2][LOSS_COUNT];
+    tga_loss_backward_fn *loss_backward[2][LOSS_COUNT];
+    tga_gemm_kernels gemm[2];
+} tga_kernels;
+
+extern const tga_kernels tga_kernels_base;
+#if defined(__x86_64__)
+extern const tga_kernels tga_kernels_avx2;
+extern const tga_kernels tga_kernels_avx512;
+#endif
+
+/* dispatch.c: the table in force.  One atomic load. */
+const tga_kernels *tga_kernels_current(void);
+
+/* cpu.c: bit per enum tga_isa that processor and operating system support. */
+int tga_cpu_has(int isa);
+
+/* parallel.c: call work(context, begin, end) on parts that cover [0, n).  Parts
+ * begin at multiples of `grain`, which alone decides what may be split; with
+ * n <= grain, one thread or inside another parallel call it is one plain call.
+ * A kernel's result must not depend on where the parts meet. */
+void tga_parallel(int64_t n, int64_t grain, void (*work)(void *context, int64_t begin, int64_t end),
+                  void *context);
+
+static inline size_t tga_item_size(int dtype)
+{
+    return dtype == TGA_FLOAT32 ? 4 : dtype == TGA_FLOAT64 || dtype == TGA_INT64 ? 8 : 1;
+}
+
+#endif

@@ -1,0 +1,103 @@
+/* kernels.tmpl.h: all kernels of one instruction set, gathered in one table.
+ *
+ * Included once by each isa_*.c, which sets
+ *   ISA          base, avx2 or avx512: suffix of the table's name
+ *   VBYTES       16, 32 or 64: bytes in a vector
+ *   HAS_FMA      0 or 1
+ *   GEMM_MR      rows, and
+ *   GEMM_NV      vectors in a row, of the gemm micro-kernel's tile
+ *   TARGET       the instruction set in the compiler's words, if it is not the
+ *                baseline.  It is switched on here and not by a compiler flag,
+ *                so that plain `cc -c csrc/?*.c` builds everything.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h> /* before the switch: it must see every instruction set */
+#endif
+
+#include "kernels.h"
+
+/* Rows that have no attributes ignore their parameters a and b. */
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+
+#ifdef TARGET
+#define PRAGMA(text) _Pragma(#text)
+#ifdef __clang__
+#define TARGET_ON(isa) PRAGMA(clang attribute push(__attribute__((target(isa))), apply_to = function))
+#else
+#define TARGET_ON(isa) PRAGMA(GCC target(isa))
+#endif
+#ifndef __clang__
+#pragma GCC push_options
+#endif
+TARGET_ON(TARGET)
+#endif
+
+#define T_BITS 32
+#include "vec.h"
+#include "math.tmpl.h"
+#include "elementwise.tmpl.h"
+#include "reduce.tmpl.h"
+#include "softmax.tmpl.h"
+#include "loss.tmpl.h"
+#include "gemm.tmpl.h"
+#undef T_BITS
+
+#define T_BITS 64
+#include "vec.h"
+#include "math.tmpl.h"
+#include "elementwise.tmpl.h"
+#include "reduce.tmpl.h"
+#include "softmax.tmpl.h"
+#include "loss.tmpl.h"
+#include "gemm.tmpl.h"
+#undef T_BITS
+
+#define STRING_(x) #x
+#define STRING(x) STRING_(x)
+
+const tga_kernels TGA_PASTE(tga_kernels, ISA) = {
+    .name = STRING(ISA),
+#define ACT(name, ...)                                                                             \
+    .unary_forward[0][UNARY_##name] = name##_forward_f32,                                          \
+    .unary_forward[1][UNARY_##name] = name##_forward_f64,                                          \
+    .unary_backward[0][UNARY_##name] = name##_backward_f32,                                        \
+    .unary_backward[1][UNARY_##name] = name##_backward_f64,
+#include "activations.def"
+#define UNARY(name, ...)                                                                           \
+    .unary_forward[0][UNARY_##name] = name##_forward_f32,                                          \
+    .unary_forward[1][UNARY_##name] = name##_forward_f64,                                          \
+    .unary_backward[0][UNARY_##name] = name##_backward_f32,                                        \
+    .unary_backward[1][UNARY_##name] = name##_backward_f64,
+#define BINARY(name, ...)                                                                          \
+    .binary[0][BINARY_##name] = name##_forward_f32, .binary[1][BINARY_##name] = name##_forward_f64,
+#define COMPARE(name, ...)                                                                         \
+    .compare[0][COMPARE_##name] = name##_f32, .compare[1][COMPARE_##name] = name##_f64,
+#include "arithmetic.def"
+#define REDUCE(name, ...)                                                                          \
+    .reduce[0][REDUCE_##name] = name##_reduce_f32, .reduce[1][REDUCE_##name] = name##_reduce_f64,  \
+    .reduce_rows[0][REDUCE_##name] = name##_reduce_rows_f32,                                       \
+    .reduce_rows[1][REDUCE_##name] = name##_reduce_rows_f64,
+#include "reduce.def"
+#define LOSS(name, ...)                                                                            \
+    .loss_forward[0][LOSS_##name] = name##_forward_f32,                                            \
+    .loss_forward[1][LOSS_##name] = name##_forward_f64,                                            \
+    .loss_backward[0][LOSS_##name] = name##_backward_f32,                                          \
+    .loss_backward[1][LOSS_##name] = name##_backward_f64,
+#include "loss.def"
+    .softmax_forward = {{softmax_forward_f32, log_softmax_forward_f32},
+                        {softmax_forward_f64, log_softmax_forward_f64}},
+    .softmax_backward = {{softmax_backward_f32, log_softmax_backward_f32},
+                         {softmax_backward_f64, log_softmax_backward_f64}},
+    .gemm = {GEMM_TABLE(f32), GEMM_TABLE(f64)},
+};
+
+#ifdef TARGET
+#ifdef __clang__
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif

@@ -1,0 +1,592 @@
+/* math.tmpl.h: elementary functions of a vector.
+ *
+ * Parameters: those of vec.h, which must have been included for the same dtype.
+ *
+ * No function branches or reads a table by index: special values are chosen by
+ * v_select at the end, so every element takes the same path and its result
+ * depends on nothing else.
+ *
+ * Above each function stands the largest error measured, in units in the last
+ * place of the true result (below the smallest normal number: of its spacing).
+ *
+ * Polynomials are minimax approximations found by the Remez exchange at 60
+ * digits, the error weighted as the comment says, the coefficients then rounded to
+ * the dtype; they are written in hexadecimal, so what is read is what is used.
+ */
+
+#ifndef TGA_MATH_TMPL_H
+#define TGA_MATH_TMPL_H
+
+#define VU TN(VU)
+#define v_poly TN(v_poly)
+#define v_shift_exponent TN(v_shift_exponent)
+#define v_pow2 TN(v_pow2)
+#define v_ldexp TN(v_ldexp)
+#define v_ldexp_down TN(v_ldexp_down)
+#define v_two_product TN(v_two_product)
+#define v_exp_reduce TN(v_exp_reduce)
+#define v_expm1_reduced TN(v_expm1_reduced)
+#define v_exp_negative TN(v_exp_negative)
+#define v_log_split TN(v_log_split)
+#define v_log_join TN(v_log_join)
+#define v_log1p_unit TN(v_log1p_unit)
+#define v_log_two TN(v_log_two)
+#define v_gauss TN(v_gauss)
+#define v_gauss_tail TN(v_gauss_tail)
+#define v_gelu_tanh_argument TN(v_gelu_tanh_argument)
+#define v_is_integer TN(v_is_integer)
+
+#define v_exp TN(v_exp)
+#define v_expm1 TN(v_expm1)
+#define v_log TN(v_log)
+#define v_log1p TN(v_log1p)
+#define v_tanh TN(v_tanh)
+#define v_erf TN(v_erf)
+#define v_sigmoid TN(v_sigmoid)
+#define v_pow TN(v_pow)
+#define v_sign TN(v_sign)
+#define v_maximum TN(v_maximum)
+#define v_minimum TN(v_minimum)
+#define v_softplus TN(v_softplus)
+#define v_elu TN(v_elu)
+#define v_elu_derivative TN(v_elu_derivative)
+#define v_selu TN(v_selu)
+#define v_selu_derivative TN(v_selu_derivative)
+#define v_gelu TN(v_gelu)
+#define v_gelu_derivative TN(v_gelu_derivative)
+#define v_gelu_tanh TN(v_gelu_tanh)
+#define v_gelu_tanh_derivative TN(v_gelu_tanh_derivative)
+#define v_bce TN(v_bce)
+#define v_bce_derivative TN(v_bce_derivative)
+#define v_bce_logits TN(v_bce_logits)
+
+#define LOG2_E 0x1.71547652b82fep+0
+#define SELU_LAMBDA 1.0507009873554804934193349852946
+#define SELU_ALPHA 1.6732632423543772848170429916717
+#define INV_SQRT_2PI 0x1.9884533d43651p-2 /* 1 / sqrt(2 pi) */
+
+#endif
+
+/* ---- what depends on the dtype -------------------------------------------- */
+
+#undef MANTISSA_BITS
+#undef INTEGER_MAGIC
+#undef LN2_HI
+#undef LN2_LO
+#undef EXP_LOWEST
+#undef EXP_HIGHEST
+#undef EXPM1_LOWEST
+#undef TANH_HIGHEST
+#undef GAUSS_HIGHEST
+#undef GELU_TANH_HIGHEST
+#undef COUNT
+#define COUNT(table) ((int)(sizeof table / sizeof *table))
+
+/* Integer arithmetic on the bits wraps, so it is unsigned. */
+#if T_BITS == 32
+typedef uint32_t VU __attribute__((vector_size(VBYTES)));
+#define MANTISSA_BITS 23
+/* x + INTEGER_MAGIC rounds x to an integer, which then stands in the low bits. */
+#define INTEGER_MAGIC 0x1.8p+23
+/* LN2_HI + LN2_LO = ln 2; LN2_HI times any exponent is exact. */
+#define LN2_HI 0x1.62e4p-1
+#define LN2_LO 0x1.7f7d1cp-20
+#define EXP_LOWEST -104 /* below, exp rounds to 0; above EXP_HIGHEST, to inf */
+#define EXP_HIGHEST 89
+#define EXPM1_LOWEST -20 /* below, expm1 rounds to -1 */
+#define TANH_HIGHEST 10  /* above, tanh rounds to 1 */
+#define GAUSS_HIGHEST 15 /* above, x exp(-x^2 / 2) rounds to 0 */
+#define GELU_TANH_HIGHEST 12
+#else
+typedef uint64_t VU __attribute__((vector_size(VBYTES)));
+#define MANTISSA_BITS 52
+#define INTEGER_MAGIC 0x1.8p+52
+#define LN2_HI 0x1.62e42fefa38p-1
+#define LN2_LO 0x1.ef35793c7673p-45
+#define EXP_LOWEST -746
+#define EXP_HIGHEST 710
+#define EXPM1_LOWEST -40
+#define TANH_HIGHEST 20
+#define GAUSS_HIGHEST 39
+#define GELU_TANH_HIGHEST 23
+#endif
+
+/* c[0] + c[1] x + c[2] x^2 ... */
+static ALWAYS_INLINE V v_poly(V x, const T *c, int count)
+{
+    V y = v_splat(c[count - 1]);
+    for (int i = count - 2; i >= 0; i--)
+        y = v_fma(y, x, v_splat(c[i]));
+    return y;
+}
+
+/* x * y as the sum of the rounded product and *lo. */
+static inline V v_two_product(V x, V y, V *lo)
+{
+    const V hi = x * y;
+#if HAS_FMA
+    *lo = v_fma(x, y, -hi);
+#else
+    /* Both are split into halves of which all products are exact (Dekker). */
+    const V split = K(T_BITS == 32 ? 0x1p12 + 1 : 0x1p27 + 1);
+    const V x1 = split * x - (split * x - x), x2 = x - x1;
+    const V y1 = split * y - (split * y - y), y2 = y - y1;
+    *lo = ((x1 * y1 - hi) + (x1 * y2 + x2 * y1)) + x2 * y2;
+#endif
+    return hi;
+}
+
+/* ---- exp and its relatives ------------------------------------------------ */
+/* x = n ln 2 + r with n an integer and |r| <= ln(2) / 2 (1 + 2^-10):
+ * exp(x) = 2^n exp(r).  Until the end n is carried as shifted = n + INTEGER_MAGIC,
+ * whose low bits are n: nothing need be converted. */
+
+static inline V v_exp_reduce(V x, V *shifted)
+{
+    *shifted = v_fma(x, K(LOG2_E), K(INTEGER_MAGIC));
+    const V n = *shifted - K(INTEGER_MAGIC);
+    return v_fma(n, K(-LN2_LO), v_fma(n, K(-LN2_HI), x));
+}
+
+/* (exp(r) - 1 - r) / r^2, |r| <= 0.3467; relative to exp(r) - 1 the error is
+ * 2^-25.8 and 2^-54.5. */
+static const T TN(expm1_coefficients)[] = {
+#if T_BITS == 32
+    0x1.fffffep-2, 0x1.555494p-3, 0x1.5556fcp-5, 0x1.123dfep-7, 0x1.6bba1ep-10,
+#else
+    0x1.0000000000009p-1,  0x1.5555555555558p-3,  0x1.55555555503b7p-5,  0x1.111111110f7f6p-7,
+    0x1.6c16c1860c761p-10, 0x1.a01a01b012aa3p-13, 0x1.a0199395a53bcp-16, 0x1.71ddf6a196aecp-19,
+    0x1.28b42cf24e65cp-22, 0x1.af634d6b2f12fp-26,
+#endif
+};
+static inline V v_expm1_reduced(V r)
+{
+    return v_fma(r * r, v_poly(r, TN(expm1_coefficients), COUNT(TN(expm1_coefficients))), r);
+}
+
+/* 2^n, within the normal numbers. */
+static inline V v_pow2(V shifted) { return (V)(((VU)shifted << MANTISSA_BITS) + (VU)K(1)); }
+
+/* x 2^n, where the result may be subnormal (rounded once) or infinite. */
+static inline V v_ldexp(V x, V shifted)
+{
+#if VBYTES == 64
+    return MM(scalef)(x, shifted - K(INTEGER_MAGIC));
+#else
+    /* 2^n may be out of range, 2^floor(n/2) and 2^ceil(n/2) are not. */
+    const VU floor_half = (VU)shifted >> 1, ceil_half = (VU)shifted - floor_half;
+    const V a = (V)((floor_half << MANTISSA_BITS) + (VU)K(1));
+    const V b = (V)((ceil_half << MANTISSA_BITS) + (VU)K(1));
+    return x * a * b;
+#endif
+}
+
+/* The same for n <= 0. */
+static inline V v_ldexp_down(V x, V shifted)
+{
+#if VBYTES == 64
+    return MM(scalef)(x, shifted - K(INTEGER_MAGIC));
+#else
+    const V up = K(T_BITS == 32 ? 0x1p+64 : 0x1p+128), down = K(T_BITS == 32 ? 0x1p-64 : 0x1p-128);
+    return x * (V)(((VU)shifted << MANTISSA_BITS) + (VU)up) * down;
+#endif
+}
+
+/* v_exp: max ulp f32 1.0, f64 1.0; range all */
+static inline V v_exp(V x)
+{
+    V shifted;
+    const V r = v_exp_reduce(v_min(K(EXP_HIGHEST), v_max(K(EXP_LOWEST), x)), &shifted);
+    return v_ldexp(v_expm1_reduced(r) + K(1), shifted);
+}
+
+/* exp(-|x|), which lies in [0, 1]. */
+static inline V v_exp_negative(V x)
+{
+    V shifted;
+    const V r = v_exp_reduce(v_max(K(EXP_LOWEST), -v_abs(x)), &shifted);
+    return v_ldexp_down(v_expm1_reduced(r) + K(1), shifted);
+}
+
+/* v_expm1: max ulp f32 2.0, f64 2.0; range all */
+static inline V v_expm1(V x)
+{
+    V shifted;
+    const V r = v_exp_reduce(v_min(K(EXP_HIGHEST), v_max(K(EXPM1_LOWEST), x)), &shifted);
+    const V p = v_expm1_reduced(r);
+    /* exp(x) - 1 = 2^n p + (2^n - 1).  The largest n is beyond the normal
+     * numbers, so it is lowered by one and the result doubled. */
+    const V largest = K(INTEGER_MAGIC + (T_BITS == 32 ? 127 : 1023));
+    const V scale = v_pow2(v_min(largest, shifted));
+    const V y = v_fma(scale, p, scale - K(1));
+    return v_select(v_eq(x, K(0)), x, v_select(v_lt(largest, shifted), y + y, y));
+}
+
+/* v_tanh: max ulp f32 2.0, f64 2.0; range all */
+static inline V v_tanh(V x)
+{
+    /* With e = exp(2|x|) - 1, tanh|x| = e / (e + 2). */
+    V shifted;
+    const V a = v_min(K(TANH_HIGHEST), v_abs(x));
+    const V p = v_expm1_reduced(v_exp_reduce(a + a, &shifted));
+    const V scale = v_pow2(shifted);
+    const V e = v_fma(scale, p, scale - K(1));
+    return v_copysign(e / (e + K(2)), x);
+}
+
+/* v_sigmoid: max ulp f32 2.0, f64 2.0; range all */
+static inline V v_sigmoid(V x)
+{
+    const V e = v_exp_negative(x);
+    return v_select(v_lt(x, K(0)), e, K(1)) / (K(1) + e);
+}
+
+/* ---- log and its relatives ------------------------------------------------ */
+/* x = 2^k (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2): log(x) = k ln 2 + log(1 + f). */
+
+/* f and *k of a positive normal x. */
+static inline V v_log_split(V x, V *k)
+{
+    const VU low = (VU)K(T_BITS == 32 ? 0x1.6a09e6p-1 : 0x1.6a09e667f3bcdp-1); /* sqrt(1/2) */
+    const VU one = (VU)K(1);
+    const VU offset = (VU)x + (one - low); /* its exponent field holds k */
+    const V magic = K(T_BITS == 32 ? 0x1p+23 : 0x1p+52);
+    *k = (V)((offset >> MANTISSA_BITS) | (VU)magic) - (magic + K(T_BITS == 32 ? 127 : 1023));
+    return (V)((offset & (VU)KI(((I)1 << MANTISSA_BITS) - 1)) + low) - K(1);
+}
+
+#if T_BITS == 32
+/* (log(1 + f) - f + f^2 / 2) / f^3 for sqrt(1/2) <= 1 + f <= sqrt(2); relative to
+ * log(1 + f) the error is 2^-27.3. */
+static const T TN(log_coefficients)[] = {
+    0x1.555554p-2, -0x1.000228p-2, 0x1.99a036p-3, -0x1.54721ep-3,
+    0x1.22d5bap-3, -0x1.0d822cp-3, 0x1.057a7ap-3, -0x1.3916a2p-4,
+};
+#else
+/* (log((1 + s) / (1 - s)) - 2 s) / s^3 as a polynomial in s^2, |s| <= 0.1716; relative
+ * to the logarithm the error is 2^-58.6. */
+static const T TN(log_coefficients)[] = {
+    0x1.555555555557cp-1, 0x1.9999999985704p-2, 0x1.2492493de63b6p-2, 0x1.c71c54dbcc578p-3,
+    0x1.7465bbabd7551p-3, 0x1.39adaf8fb261ep-3, 0x1.2e96dc74476a6p-3,
+};
+#endif
+
+/* k ln 2 + log(1 + f) */
+static inline V v_log_join(V f, V k)
+{
+    const V half_square = K(0.5) * f * f;
+#if T_BITS == 32
+    const V p = v_poly(f, TN(log_coefficients), COUNT(TN(log_coefficients)));
+    const V tail = f * (f * f) * p + k * K(LN2_LO) - half_square;
+    return k * K(LN2_HI) + (f + tail);
+#else
+    /* With s = f / (2 + f), 1 + f = (1 + s) / (1 - s) and 2 s = f - f^2/2 + s f^2/2. */
+    const V s = f / (K(2) + f), z = s * s;
+    const V p = z * v_poly(z, TN(log_coefficients), COUNT(TN(log_coefficients)));
+    const V tail = s * (half_square + p) + k * K(LN2_LO) - half_square;
+    return k * K(LN2_HI) + (f + tail);
+#endif
+}
+
+/* v_log: max ulp f32 1.0, f64 1.0; range all */
+static inline V v_log(V x)
+{
+    const V up = K(T_BITS == 32 ? 0x1p+24 : 0x1p+54), up_bits = K(T_BITS == 32 ? 24 : 54);
+    const M subnormal = v_lt(x, K(T_BITS == 32 ? 0x1p-126 : 0x1p-1022));
+    V k;
+    const V f = v_log_split(v_select(subnormal, x * up, x), &k);
+    k = k - v_select(subnormal, up_bits, K(0));
+    const V y = v_select(v_lt(x, K(INFINITY)), v_log_join(f, k), x); /* inf and nan as they are */
+    return v_select(v_lt(x, K(0)), K(NAN), v_select(v_eq(x, K(0)), K(-INFINITY), y));
+}
+
+/* v_log1p: max ulp f32 1.0, f64 1.0; range all */
+static inline V v_log1p(V x)
+{
+    /* 1 + x = u + c exactly (Knuth's sum); with u = 2^k (1 + f), c is added to f. */
+    const V u = K(1) + x;
+    const V v = u - K(1);
+    const V c = (K(1) - (u - v)) + (x - v);
+    V k;
+    V f = v_log_split(u, &k);
+    /* 2^-k; for the largest k, where c is of no account, 0. */
+    const V scale = v_max(K(0), v_pow2(K(INTEGER_MAGIC) - k));
+    f = f + c * scale;
+    V y = v_select(v_lt(x, K(INFINITY)), v_log_join(f, k), x);
+    y = v_select(v_lt(x, K(-1)), K(NAN), v_select(v_eq(x, K(-1)), K(-INFINITY), y));
+    return v_select(v_eq(x, K(0)), x, y); /* the sign of zero */
+}
+
+/* log(1 + e) for 0 <= e <= 1 */
+static inline V v_log1p_unit(V e)
+{
+    const M upper = v_lt(K(0.41421356), e);
+    return v_log_join(v_select(upper, (e - K(1)) * K(0.5), e), v_select(upper, K(1), K(0)));
+}
+
+/* v_softplus: max ulp f32 2.0, f64 2.0; range all */
+static inline V v_softplus(V x) { return v_max(K(0), x) + v_log1p_unit(v_exp_negative(x)); }
+
+/* ---- the normal distribution ---------------------------------------------- */
+
+/* exp(-c x^2), c = 1 or 1/2.  x^2 is taken to twice the precision, for its
+ * error is as large in exp as it is absolutely. */
+static inline V v_gauss(V x, V c)
+{
+    V lo;
+    const V hi = v_two_product(x, x, &lo);
+    V shifted;
+    const V r = v_exp_reduce(v_max(K(EXP_LOWEST), -c * hi), &shifted) - c * lo;
+    return v_ldexp_down(v_expm1_reduced(r) + K(1), shifted);
+}
+
+/* The probability beyond a of a normal variable, times exp(a^2 / 2), 0 <= a <= 39: a ratio
+ * of polynomials (reweighted linear Remez; relative error 2^-24.8 and 2^-54.5).
+ * No coefficient is negative, so nothing cancels. */
+static const T TN(tail_numerator)[] = {
+#if T_BITS == 32
+    0x1.0p-1, 0x1.c1d3b6p-2, 0x1.78c51ap-3, 0x1.4ee656p-5, 0x1.10301cp-8,
+#else
+    0x1.0p-1,              0x1.a7e88b010d6d5p-1,  0x1.5bfa33c7a048fp-1,  0x1.6df2f0ecb2ddbp-2,
+    0x1.0e75666b1fa69p-3,  0x1.243aca182df81p-5,  0x1.d2e1d51cc5919p-8,  0x1.109c1911262e7p-10,
+    0x1.bf1ac4c8edb24p-14, 0x1.d447bcd00a078p-18, 0x1.e196a349293fep-23,
+#endif
+};
+static const T TN(tail_denominator)[] = {
+#if T_BITS == 32
+    0x1.0p+0, 0x1.ad2c0cp+0, 0x1.349ef6p+0, 0x1.e2b958p-2, 0x1.a3c278p-4, 0x1.55222p-7,
+#else
+    0x1.0p+0,              0x1.3a155a4fd78ffp+1,  0x1.68974a6cc386ap+1,  0x1.0032d6f28e850p+1,
+    0x1.f5d9f1ebb2472p-1,  0x1.64b6cb222c1a0p-2,  0x1.78ca107204c7bp-4,  0x1.28ef35ea07696p-6,
+    0x1.57f54fdd3f53ap-9,  0x1.18c54ab7b7a01p-12, 0x1.25737c23ffec5p-16, 0x1.2dca716d0fbc7p-21,
+#endif
+};
+static inline V v_gauss_tail(V a)
+{
+    return v_poly(a, TN(tail_numerator), COUNT(TN(tail_numerator))) /
+           v_poly(a, TN(tail_denominator), COUNT(TN(tail_denominator)));
+}
+
+/* erf(x) / x - 1 as a polynomial in x^2, |x| <= 1; relative error 2^-24.3 and 2^-54.9 of erf. */
+static const T TN(erf_coefficients)[] = {
+#if T_BITS == 32
+    0x1.06eba2p-3, -0x1.812674p-2, 0x1.ce0942p-4, -0x1.b5a35cp-6, 0x1.4246dp-8, -0x1.273fa6p-11,
+#else
+    0x1.06eba8214db68p-3,   -0x1.812746b0379bdp-2, 0x1.ce2f21a040d16p-4,  -0x1.b82ce311fa948p-6,
+    0x1.565bccf92b3b6p-8,   -0x1.c02db03dd7fb6p-11, 0x1.f9a2baa90661cp-14, -0x1.f4ca4d6f3036dp-17,
+    0x1.b97fd3d5b4074p-20,  -0x1.5c0726ca3ddbbp-23, 0x1.d71b0dc9a1d6fp-27, -0x1.abae447e5574fp-31,
+#endif
+};
+
+/* v_erf: max ulp f32 2.0, f64 2.0; range all */
+static inline V v_erf(V x)
+{
+    const V a = v_min(K(6), v_abs(x));
+    const V near = v_fma(x, v_poly(x * x, TN(erf_coefficients), COUNT(TN(erf_coefficients))), x);
+    const V beyond = v_gauss(a, K(1)) * v_gauss_tail(a * K(0x1.6a09e667f3bcdp+0)); /* sqrt(2) */
+    return v_select(v_lt(a, K(1)), near, v_copysign(K(1) - (beyond + beyond), x));
+}
+
+/* ---- activations ---------------------------------------------------------- */
+
+/* v_elu: max ulp f32 2.0, f64 2.0; range all */
+static inline V v_elu(V x, V alpha)
+{
+    return v_select(v_lt(K(0), x), x, alpha * v_expm1(v_min(K(0), x)));
+}
+
+/* At 0 the derivative is alpha, the one from the left. */
+/* v_elu_derivative: max ulp f32 2.0, f64 2.0; range all */
+static inline V v_elu_derivative(V x, V alpha)
+{
+    return v_select(v_lt(K(0), x), K(1), alpha * v_exp(v_min(K(0), x)));
+}
+
+/* v_selu: max ulp f32 2.0, f64 2.0; range all */
+static inline V v_selu(V x)
+{
+    return v_select(v_lt(K(0), x), K(SELU_LAMBDA) * x,
+                    K(SELU_LAMBDA * SELU_ALPHA) * v_expm1(v_min(K(0), x)));
+}
+
+/* v_selu_derivative: max ulp f32 2.0, f64 2.0; range all */
+static inline V v_selu_derivative(V x)
+{
+    return v_select(v_lt(K(0), x), K(SELU_LAMBDA),
+                    K(SELU_LAMBDA * SELU_ALPHA) * v_exp(v_min(K(0), x)));
+}
+
+/* v_gelu: max ulp f32 4.0, f64 4.0; range all */
+static inline V v_gelu(V x)
+{
+    /* x Phi(x): from the left tail, or as x less the right tail. */
+    const V a = v_min(K(GAUSS_HIGHEST), v_abs(x));
+    const V tail = v_copysign(a, x) * v_gauss_tail(a) * v_gauss(a, K(0.5));
+    return v_select(v_lt(K(0), x), x - tail, tail);
+}
+
+/* v_gelu_derivative: max ulp f32 4.0, f64 4.0; range x >= 0 */
+static inline V v_gelu_derivative(V x)
+{
+    /* Phi(x) + x phi(x) */
+    const V a = v_min(K(GAUSS_HIGHEST), v_abs(x));
+    const V left = (v_gauss_tail(a) - a * K(INV_SQRT_2PI)) * v_gauss(a, K(0.5));
+    return v_select(v_lt(x, K(0)), left, K(1) - left);
+}
+
+/* gelu_tanh is x sigmoid(z) with z = 2 sqrt(2/pi) (x + 0.044715 x^3), for
+ * (1 + tanh u) / 2 = sigmoid(2 u). */
+#undef GELU_TANH_C1
+#undef GELU_TANH_C3
+#define GELU_TANH_C1 1.5957691216057307118
+#define GELU_TANH_C3 0.071354816272600248776
+
+/* v_gelu_tanh: max ulp f32 4.0, f64 4.0; range x >= -1 */
+static inline V v_gelu_tanh(V x)
+{
+    const V c = v_max(K(-GELU_TANH_HIGHEST), x), w = v_min(K(GELU_TANH_HIGHEST), c);
+    const V z = w * v_fma(w * w, K(GELU_TANH_C3), K(GELU_TANH_C1));
+    const V e = v_exp_negative(z);
+    return c * v_select(v_lt(z, K(0)), e, K(1)) / (K(1) + e);
+}
+
+/* v_gelu_tanh_derivative: max ulp f32 4.0, f64 4.0; range x >= 0 */
+static inline V v_gelu_tanh_derivative(V x)
+{
+    const V w = v_min(K(GELU_TANH_HIGHEST), v_max(K(-GELU_TANH_HIGHEST), x));
+    const V square = w * w;
+    const V z = w * v_fma(square, K(GELU_TANH_C3), K(GELU_TANH_C1));
+    const V dz = v_fma(square, K(3 * GELU_TANH_C3), K(GELU_TANH_C1));
+    const V e = v_exp_negative(z);
+    const M left = v_lt(z, K(0));
+    const V inverse = K(1) / (K(1) + e);
+    const V s = v_select(left, e, K(1)) * inverse;          /* sigmoid(z) */
+    const V complement = v_select(left, K(1), e) * inverse; /* 1 - s */
+    return v_fma(w * dz, s * complement, s);
+}
+
+/* ---- power ----------------------------------------------------------------- */
+
+/* (log((1 + s) / (1 - s)) - 2 s - 2/3 s^3) / s^5 in s^2, |s| <= 0.1716; relative to
+ * the logarithm the error is 2^-35.6 and 2^-66. */
+static const T TN(log_two_coefficients)[] = {
+#if T_BITS == 32
+    0x1.9999d6p-2, 0x1.245ee0p-2, 0x1.ddd632p-3,
+#else
+    0x1.9999999999996p-2, 0x1.249249249303dp-2, 0x1.c71c71c57f753p-3, 0x1.745d1832c79c7p-3,
+    0x1.3b136296d5069p-3, 0x1.1120ba5482fa1p-3, 0x1.de32b18ea0f0ep-4, 0x1.eb175be7aa5f3p-4,
+#endif
+};
+
+/* log(x) of a positive finite x as the sum of the result and *lo, to about ten bits
+ * more than the dtype has. */
+static inline V v_log_two(V x, V *lo)
+{
+    const V up = K(T_BITS == 32 ? 0x1p+24 : 0x1p+54), up_bits = K(T_BITS == 32 ? 24 : 54);
+    const M subnormal = v_lt(x, K(T_BITS == 32 ? 0x1p-126 : 0x1p-1022));
+    V k;
+    const V f = v_log_split(v_select(subnormal, x * up, x), &k);
+    k = k - v_select(subnormal, up_bits, K(0));
+
+    /* s = f / (2 + f); every sum and product is followed by what it lost. */
+    V e;
+    const V d = K(2) + f, d_lo = f - (d - K(2));
+    const V inverse = K(1) / d;
+    const V s = f * inverse;
+    const V sd = v_two_product(s, d, &e);
+    const V s_lo = ((f - sd) - e - s * d_lo) * inverse;
+    V z_lo;
+    const V z = v_two_product(s, s, &z_lo);
+    z_lo = v_fma(s + s, s_lo, z_lo);
+
+    /* c = 2/3 + z q(z), u = z c, v = s u: log(1 + f) = 2 s + v */
+    const V third = K(T_BITS == 32 ? 0x1.555556p-1 : 0x1.5555555555555p-1);
+    const V third_lo = K(T_BITS == 32 ? -0x1.555556p-26 : 0x1.5555555555555p-55);
+    const V q = z * v_poly(z, TN(log_two_coefficients), COUNT(TN(log_two_coefficients)));
+    const V c = third + q, c_lo = (q - (c - third)) + third_lo;
+    V u_lo, v_lo;
+    const V u = v_two_product(z, c, &u_lo);
+    u_lo = u_lo + v_fma(z, c_lo, z_lo * c);
+    const V v = v_two_product(s, u, &v_lo);
+    v_lo = v_lo + v_fma(s, u_lo, s_lo * u);
+
+    /* From the largest to the smallest: k ln 2, 2 s, v, the rest. */
+    const V a = k * K(LN2_HI), b = a + (s + s), b_lo = (s + s) - (b - a);
+    const V g = b + v, g_lo = v - (g - b);
+    const V rest = (b_lo + g_lo) + (v_fma(k, K(LN2_LO), s_lo + s_lo) + v_lo);
+    const V hi = g + rest;
+    *lo = rest - (hi - g);
+    return hi;
+}
+
+static inline M v_is_integer(V x)
+{
+    /* Beyond 2^MANTISSA_BITS every number is one. */
+    const V all = K(T_BITS == 32 ? 0x1p+23 : 0x1p+52), a = v_abs(x);
+    return v_eq(v_select(v_lt(a, all), (a + all) - all, a), a);
+}
+
+/* v_pow: max ulp f32 1.0, f64 1.0; range all */
+static inline V v_pow(V x, V y)
+{
+    const V a = v_abs(x);
+    V log_lo, lo;
+    V log_hi = v_log_two(a, &log_lo);
+    log_hi = v_select(v_eq(a, K(0)), K(-INFINITY), v_select(v_lt(a, K(INFINITY)), log_hi, a));
+    const V hi = v_two_product(y, log_hi, &lo);
+    lo = v_fma(y, log_lo, lo);
+    /* Where exp overflows or vanishes anyway, lo may be nan. */
+    lo = v_select(v_lt(v_abs(hi), K(-2 * EXP_LOWEST)), lo, K(0));
+
+    V shifted;
+    const V r = v_exp_reduce(v_min(K(EXP_HIGHEST), v_max(K(EXP_LOWEST), hi)), &shifted) + lo;
+    V z = v_ldexp(v_expm1_reduced(r) + K(1), shifted);
+
+    /* Negative x: the sign of an odd power; no real power unless y is an integer. */
+    const V odd = v_select(v_is_integer(y), v_select(v_is_integer(y * K(0.5)), K(1), K(-1)), K(1));
+    z = v_select(v_lt(v_copysign(K(1), x), K(0)), v_copysign(z, odd), z);
+    const V negative = v_select(v_is_integer(y), z, K(NAN));
+    z = v_select(v_lt(x, K(0)), v_select(v_lt(K(-INFINITY), x), negative, z), z);
+    /* (+-1)^(+-inf), 1^y and x^0 are 1, even for nan. */
+    z = v_select(v_eq(a, K(1)), v_select(v_eq(v_abs(y), K(INFINITY)), K(1), z), z);
+    return v_select(v_eq(x, K(1)), K(1), v_select(v_eq(y, K(0)), K(1), z));
+}
+
+/* ---- order ----------------------------------------------------------------- */
+
+/* v_sign: max ulp f32 0.0, f64 0.0; range all */
+static inline V v_sign(V x)
+{
+    return v_select(v_lt(K(0), x), K(1), v_select(v_lt(x, K(0)), K(-1), x));
+}
+
+/* v_min returns its second operand if they are equal or either is nan.  So with
+ * both orders the bits of either are a nan if there is one, and -0 of two zeros. */
+/* v_minimum: max ulp f32 0.0, f64 0.0; range all */
+static inline V v_minimum(V x, V y) { return (V)((VI)v_min(x, y) | (VI)v_min(y, x)); }
+
+/* v_maximum: max ulp f32 0.0, f64 0.0; range all */
+static inline V v_maximum(V x, V y) { return -v_minimum(-x, -y); }
+
+/* ---- losses ---------------------------------------------------------------- */
+
+/* Binary cross-entropy of a probability x; logarithms are cut at -100. */
+static inline V v_bce(V x, V t)
+{
+    const V log_x = v_max(K(-100), v_log(x)), log_complement = v_max(K(-100), v_log1p(-x));
+    return -(t * log_x + (K(1) - t) * log_complement);
+}
+
+/* (x - t) / (x (1 - x)), the denominator no less than 1e-12.  1 - x is exact where it is
+ * small, x - t where x is near t: nothing is lost in float32 either. */
+static inline V v_bce_derivative(V x, V t)
+{
+    return (x - t) / v_max(K(1e-12), x * (K(1) - x));
+}
+
+/* Binary cross-entropy of sigmoid(x).  |x| times 1 - t or t is max(x, 0) - x t, of
+ * positive terms alone. */
+static inline V v_bce_logits(V x, V t)
+{
+    return v_abs(x) * v_select(v_lt(K(0), x), K(1) - t, t) + v_log1p_unit(v_exp_negative(x));
+}

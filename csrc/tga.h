@@ -1,0 +1,150 @@
+/* tga.h: the one header.
+ *
+ * What stands between the two markers is read twice: by the C compiler, and by
+ * cffi as the declaration of what Python may call.  So it holds plain
+ * declarations only: no #include, no #if, no attributes, no vector types.
+ *
+ * Conventions
+ *   - An op is an index into one of the .def files; tga_unary_find and its
+ *     sisters turn the row's name into the index, once, when Python loads.
+ *   - dtype is enum tga_dtype; sizes and strides count elements, not bytes.
+ *   - Every function that can fail returns enum tga_status.
+ *   - No pointer needs an alignment beyond that of its element, and nothing is
+ *     read or written beyond the n elements that were named.
+ */
+#ifndef TGA_H
+#define TGA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* cdef-begin */
+enum tga_status { TGA_OK, TGA_NO_MEMORY, TGA_NO_KERNEL, TGA_BAD_LABEL };
+enum tga_dtype { TGA_FLOAT32, TGA_FLOAT64, TGA_INT64, TGA_BOOL, TGA_UINT8 };
+enum tga_isa { TGA_ISA_BASE, TGA_ISA_AVX2, TGA_ISA_AVX512 };
+
+/* Most axes an array may have. */
+#define TGA_MAX_DIMS 32
+
+/* How to walk arrays of one common shape: stride[0] belongs to the result,
+ * stride[1], [2], [3] to the inputs; 0 repeats an element (broadcasting). */
+typedef struct {
+    int64_t ndim;
+    int64_t shape[TGA_MAX_DIMS];
+    int64_t stride[4][TGA_MAX_DIMS];
+} tga_layout;
+
+/* ---- library: build, instruction sets, threads, memory ------------------ */
+const char *tga_source_hash(void);      /* of csrc/ when this was compiled */
+int tga_isa_supported(int isa);         /* 1 if this machine can run it */
+int tga_isa_use(int isa);               /* switch every kernel; TGA_NO_KERNEL if unsupported */
+int tga_isa_current(void);
+int tga_threads_get(void);
+int tga_threads_set(int n);             /* n >= 1; returns the number in force */
+void *tga_alloc(size_t bytes);          /* 64-byte aligned, uninitialised, pooled when large; NULL if none */
+void tga_free(void *pointer);
+size_t tga_pool_bytes(void);            /* kept for reuse at this moment */
+size_t tga_pool_limit(void);
+void tga_pool_set_limit(size_t bytes);
+void tga_pool_release(void);            /* give everything kept back to the system */
+
+/* ---- elementwise, one input: rows of activations.def and arithmetic.def -------------------------- */
+int tga_unary_find(const char *name);           /* -1 if there is no such row */
+const char *tga_unary_name(int op);             /* NULL past the last row */
+int tga_unary_saves(int op);                    /* 'x', 'y' or '-' : what the backward reads */
+int tga_unary_forward(int op, int dtype, int64_t n, const void *x, void *y, double a, double b);
+int tga_unary_backward(int op, int dtype, int64_t n, const void *gy, const void *saved, void *gx,
+                       double a, double b);
+/* the same on strided views: (result, x) and (result, gy, saved) */
+int tga_unary_forward_strided(int op, int dtype, const tga_layout *layout, const void *x, void *y,
+                              double a, double b);
+int tga_unary_backward_strided(int op, int dtype, const tga_layout *layout, const void *gy,
+                               const void *saved, void *gx, double a, double b);
+/* the float64 row on one number */
+double tga_unary_scalar(int op, double x, double a, double b);
+double tga_unary_backward_scalar(int op, double gy, double saved, double a, double b);
+
+/* ---- elementwise, two inputs: rows BINARY of arithmetic.def ------------------------ */
+int tga_binary_find(const char *name);
+const char *tga_binary_name(int op);
+/* step_x, step_y: 1, or 0 for a single element that meets all of the other */
+int tga_binary_forward(int op, int dtype, int64_t n, const void *x, int64_t step_x, const void *y,
+                       int64_t step_y, void *z);
+int tga_binary_forward_strided(int op, int dtype, const tga_layout *layout, const void *x,
+                               const void *y, void *z);
+double tga_binary_scalar(int op, double x, double y);
+
+/* ---- comparisons: rows COMPARE of arithmetic.def, result bool ---------------------- */
+int tga_compare_find(const char *name);
+const char *tga_compare_name(int op);
+int tga_compare_strided(int op, int dtype, const tga_layout *layout, const void *x, const void *y,
+                        uint8_t *z);
+
+/* ---- choose, copy, convert, fill ---------------------------------------- */
+/* z = condition ? x : y, strides (z, condition, x, y) */
+int tga_where_strided(int dtype, const tga_layout *layout, const uint8_t *condition, const void *x,
+                      const void *y, void *z);
+/* strides (y, x); float to integer truncates as NumPy's astype does */
+int tga_copy_strided(int dtype_y, int dtype_x, const tga_layout *layout, const void *x, void *y);
+int tga_fill(int dtype, int64_t n, double value, void *y);
+int tga_arange(int dtype, int64_t n, double start, double step, void *y);  /* y[i] = start + i*step */
+
+/* ---- reductions: rows of reduce.def ------------------------------------- */
+int tga_reduce_find(const char *name);
+const char *tga_reduce_name(int op);
+/* The first `kept` axes of the layout stay (result contiguous over them), the
+ * others are reduced; stride[1] belongs to x.  An empty sum is 0, an empty
+ * product 1; max and min of nothing must have been refused by the caller. */
+int tga_reduce(int op, int dtype, const tga_layout *layout, int64_t kept, const void *x, void *y);
+
+/* ---- rows of a matrix: softmax and its logarithm ------------------------ */
+/* x, y: (rows, n) contiguous.  log != 0 chooses log_softmax. */
+int tga_softmax_forward(int dtype, int log, int64_t rows, int64_t n, const void *x, void *y);
+int tga_softmax_backward(int dtype, int log, int64_t rows, int64_t n, const void *gy, const void *y,
+                         void *gx);
+/* maxout: x (rows, n, pieces) -> y (rows, n), the first largest piece wins;
+ * backward writes all of gx (rows, n, pieces). */
+int tga_maxout_forward(int dtype, int64_t n, int64_t pieces, const void *x, void *y);
+int tga_maxout_backward(int dtype, int64_t n, int64_t pieces, const void *gy, const void *x, void *gx);
+
+/* ---- matrix product ------------------------------------------------------ */
+/* C (m, n) = alpha * op(A) (m, k) @ op(B) (k, n) + beta * C, then + bias (n) if given.
+ * Row-major.  trans_a: A is stored (k, m), lda is the length of a stored row's
+ * step; likewise B.  beta == 0 never reads C. */
+int tga_gemm(int dtype, int trans_a, int trans_b, int64_t m, int64_t n, int64_t k, double alpha,
+             const void *a, int64_t lda, const void *b, int64_t ldb, double beta, void *c, int64_t ldc,
+             const void *bias);
+/* one product per index of the batch axes in `layout`; strides (c, a, b) */
+int tga_gemm_batched(int dtype, int trans_a, int trans_b, int64_t m, int64_t n, int64_t k,
+                     const tga_layout *batch, const void *a, int64_t lda, const void *b, int64_t ldb,
+                     void *c, int64_t ldc);
+
+/* ---- losses: rows of loss.def, and cross-entropy ------------------------- */
+int tga_loss_find(const char *name);
+const char *tga_loss_name(int op);
+/* scale * sum over i of loss(x[i], t[i]) -> total[0] */
+int tga_loss_forward(int op, int dtype, int64_t n, const void *x, const void *t, double scale,
+                     void *total);
+/* gx[i] = gy[0] * scale * d loss(x[i], t[i]) / dx[i] */
+int tga_loss_backward(int op, int dtype, int64_t n, const void *gy, const void *x, const void *t,
+                      double scale, void *gx);
+/* logits (rows, classes), labels (rows); log_p (rows, classes) is kept for backward.
+ * TGA_BAD_LABEL if a label is outside [0, classes). */
+int tga_cross_entropy_forward(int dtype, int64_t rows, int64_t classes, const void *logits,
+                              const int64_t *labels, double scale, void *log_p, void *total);
+int tga_cross_entropy_backward(int dtype, int64_t rows, int64_t classes, const void *gy,
+                               const void *log_p, const int64_t *labels, double scale, void *glogits);
+
+/* ---- random numbers ------------------------------------------------------ */
+/* Element i depends on (key, offset, i) alone; *used says how far to move offset. */
+int tga_random_uniform(int dtype, uint64_t key, uint64_t offset, int64_t n, double low, double high,
+                       void *y, uint64_t *used);
+int tga_random_normal(int dtype, uint64_t key, uint64_t offset, int64_t n, double mean, double std,
+                      void *y, uint64_t *used);
+
+/* ---- parameter updates --------------------------------------------------- */
+/* p[j][i] -= lr * g[j][i] for `count` tensors of size[j] elements */
+int tga_sgd(int dtype, int64_t count, void **p, void **g, const int64_t *size, double lr);
+/* cdef-end */
+
+#endif

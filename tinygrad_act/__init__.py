@@ -1,0 +1,100 @@
+"""tinygrad_act: an autodiff micro-framework with C kernels.
+
+Read it in this order: ``graph.py``, ``scalar.py``, ``tensor.py``, one record in ``ops/``,
+its row in ``csrc/``.
+"""
+
+from . import nn, optim, testing
+from .creation import (
+    arange,
+    eye,
+    full,
+    full_like,
+    manual_seed,
+    ones,
+    ones_like,
+    rand,
+    randn,
+    uniform,
+    zeros,
+    zeros_like,
+)
+from .dtype import DType, bool_, float32, float64, int64, uint8
+from .graph import no_grad
+from .kernels import (
+    get_num_threads,
+    isa,
+    pool_bytes,
+    release_pool,
+    set_isa,
+    set_num_threads,
+    set_pool_limit,
+    supported_isas,
+    use_isa,
+)
+from .op import Attr, activation
+from .ops.activation import (
+    elu,
+    gelu,
+    gelu_tanh,
+    identity,
+    leaky_relu,
+    log_softmax,
+    maxout,
+    relu,
+    selu,
+    sigmoid,
+    softmax,
+    tanh,
+    very_leaky_relu,
+)
+from .ops.arithmetic import abs_ as abs
+from .ops.arithmetic import (
+    add,
+    astype,
+    div,
+    eq,
+    erf,
+    exp,
+    expm1,
+    ge,
+    gt,
+    le,
+    log,
+    log1p,
+    lt,
+    maximum,
+    minimum,
+    mul,
+    ne,
+    neg,
+    sign,
+    sqrt,
+    square,
+    sub,
+    where,
+)
+from .ops.arithmetic import pow_ as pow
+from .ops.linalg import linear, matmul
+from .ops.loss import bce, bce_with_logits, cross_entropy, mse
+from .ops.reduction import max_ as max
+from .ops.reduction import mean
+from .ops.reduction import min_ as min
+from .ops.reduction import sum_ as sum
+from .ops.shape import (
+    clone,
+    concat,
+    expand,
+    getitem,
+    permute,
+    put,
+    reshape,
+    squeeze,
+    stack,
+    transpose,
+    unsqueeze,
+)
+from .scalar import Scalar
+from .tensor import Tensor, from_numpy, grad
+
+__version__ = "0.1.0"

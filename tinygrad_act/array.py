@@ -1,0 +1,498 @@
+"""Array: the strided view of a C buffer that a Tensor holds.
+
+An array is memory, a pointer into it, a shape and strides.  Views (transposes,
+slices, broadcasts) share the memory and cost nothing.  There is no derivative
+here: arrays are the plain values that kernels read and write.  Rules of calculus
+may be written on them with the usual operators (see ``op.Value``).
+
+Memory goes back when its last holder is gone: an array, a view of it, or a NumPy
+array that shares it.
+"""
+
+import itertools
+import math
+import struct
+import sys
+from functools import lru_cache
+from math import prod
+
+from . import kernels
+from .dtype import as_dtype, bool_, float32, int64
+from .formula import Value
+
+lib = kernels.lib
+
+# Writes in place are numbered, over all arrays.  A buffer remembers the number of
+# the last write to it; whoever saved it for a derivative remembers the number of
+# that moment, and can see whether it was written to since.
+_count_write = itertools.count(1)
+writes = 0
+
+
+class Array(Value):
+    """A view of memory: `size` elements of one dtype in a grid of a given shape.
+
+    Attributes
+    ----------
+    memory : object
+        Whatever keeps the memory alive.
+    data : pointer
+        The first element.
+    shape : tuple of int
+    strides : tuple of int, or None
+        Elements from one index to the next along each axis; None if the elements
+        lie in C order without gaps, which is what kernels like best.
+    dtype : DType
+    size : int
+        The number of elements.
+    version : list of one int
+        The number of the last write to the memory, shared by all its views; -1 if
+        the memory must not be written to.
+    """
+
+    __slots__ = ("memory", "data", "shape", "strides", "dtype", "size", "version")
+
+    def __init__(self, memory, data, shape, strides, dtype, size, version):
+        self.memory = memory
+        self.data = data
+        self.shape = shape
+        self.strides = strides
+        self.dtype = dtype
+        self.size = size
+        self.version = version
+
+    @property
+    def ndim(self):
+        return len(self.shape)
+
+    def __repr__(self):
+        return f"Array(shape={self.shape}, strides={self.strides}, dtype={self.dtype})"
+
+
+# ---- shapes -------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4096)
+def contiguous_strides(shape):
+    """Strides of a C-ordered array of this shape, in elements."""
+    strides, step = [], 1
+    for length in reversed(shape):
+        strides.append(step)
+        step *= length
+    return tuple(reversed(strides))
+
+
+def strides_of(x):
+    """The strides of an array, also where they are the usual ones."""
+    return contiguous_strides(x.shape) if x.strides is None else x.strides
+
+
+def checked_shape(shape, op):
+    """`shape` as a tuple of ints, and the number of elements in it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For sizes that are no integers or negative, too many axes, or more bytes
+        than there are addresses.
+    """
+    if isinstance(shape, int) and not isinstance(shape, bool):
+        shape = (shape,)
+    try:
+        checked = tuple(length.__index__() for length in shape)
+    except (AttributeError, TypeError):
+        raise TypeError(f"{op}: shape must be made of integers, not {shape!r}") from None
+    if any(length < 0 for length in checked):
+        raise ValueError(f"{op}: shape {checked} has a negative size")
+    if len(checked) > kernels.MAX_DIMS:
+        raise ValueError(
+            f"{op}: shape has {len(checked)} axes, but at most {kernels.MAX_DIMS} are possible"
+        )
+    if prod(length or 1 for length in checked) > 1 << 59:
+        raise ValueError(f"{op}: shape {checked} has more elements than memory can hold")
+    return checked, prod(checked)
+
+
+@lru_cache(maxsize=4096)
+def broadcast_shape(op, x, y):
+    """The shape in which shapes `x` and `y` meet, by NumPy's rules."""
+    shape = []
+    for a, b in itertools.zip_longest(reversed(x), reversed(y), fillvalue=1):
+        if a != b and a != 1 and b != 1:
+            raise ValueError(
+                f"{op}: shapes {x} and {y} do not broadcast: sizes {a} and {b} differ"
+            )
+        shape.append(b if a == 1 else a)
+    return tuple(reversed(shape))
+
+
+@lru_cache(maxsize=4096)
+def broadcast_strides(shape, strides, to):
+    """Strides that repeat an array of `shape` over the shape `to`."""
+    padded = len(to) - len(shape)
+    return (0,) * padded + tuple(
+        0 if length == 1 and wanted != 1 else step
+        for length, wanted, step in zip(shape, to[padded:], strides, strict=True)
+    )
+
+
+def normalized_axis(axis, ndim, op):
+    """An axis counted from the front.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no integer or there is no such axis.
+    """
+    try:
+        number = axis.__index__()
+    except AttributeError:
+        raise TypeError(f"{op}: axis must be an integer, not {axis!r}") from None
+    if not -ndim <= number < ndim:
+        raise ValueError(f"{op}: axis {number} does not exist in an array of {ndim} axes")
+    return number % ndim
+
+
+# ---- making arrays --------------------------------------------------------------------
+
+
+def empty(shape, dtype, size):
+    """A new array with whatever the memory held before."""
+    memory = kernels.allocate(size * dtype.itemsize or 1)
+    return Array(memory, memory, shape, None, dtype, size, [0])
+
+
+def full(shape, value, dtype, op="full"):
+    """A new array with every element `value`, a Python number."""
+    shape, size = checked_shape(shape, op)
+    y = empty(shape, dtype, size)
+    if dtype is int64 and isinstance(value, int):  # a double would round beyond 2**53
+        copy_into(y, expand(number(value, int64), shape))
+    else:
+        lib.tga_fill(dtype.code, size, value, y.data)
+    return y
+
+
+def _pack(flat, dtype):
+    """The bytes of a list of Python numbers."""
+    if dtype is bool_:
+        flat = [bool(item) for item in flat]
+    elif not dtype.is_float:
+        flat = [int(item) for item in flat]
+    try:
+        return struct.pack(f"{len(flat)}{dtype.format}", *flat)
+    except OverflowError:  # beyond float32: becomes infinite, as in a cast
+        largest = struct.unpack("f", b"\xff\xff\x7f\x7f")[0]
+        return _pack([v if abs(v) <= largest else v * math.inf for v in flat], dtype)
+    except struct.error:
+        raise OverflowError(f"a number does not fit {dtype}") from None
+
+
+def number(value, dtype):
+    """A new 0-d array with one Python number.
+
+    Raises
+    ------
+    OverflowError
+        If an integer does not fit the dtype.
+    """
+    memory = kernels.from_bytes(_pack([value], dtype))
+    return Array(memory, memory, (), None, dtype, 1, [0])
+
+
+@lru_cache(maxsize=1024)
+def _kept_constant(value, dtype):
+    return number(value, dtype)
+
+
+def constant(value, dtype):
+    """Like `number`, for an operand that nobody will write to: kept for the next time."""
+    # 0.0 and -0.0 are equal as keys, and so are 1, 1.0 and True
+    if value and type(value) is float:
+        return _kept_constant(value, dtype)
+    return number(value, dtype)
+
+
+def _shape_of_nested(data):
+    shape = []
+    while isinstance(data, (list, tuple)):
+        shape.append(len(data))
+        if len(shape) > kernels.MAX_DIMS:
+            raise ValueError(f"Tensor: data is nested more than {kernels.MAX_DIMS} deep")
+        if not data:
+            break
+        data = data[0]
+    return tuple(shape)
+
+
+def _flatten(data, shape, depth, out):
+    if depth == len(shape):
+        out.append(data)
+        return
+    if not isinstance(data, (list, tuple)) or len(data) != shape[depth]:
+        found = f"length {len(data)}" if isinstance(data, (list, tuple)) else repr(data)
+        raise ValueError(
+            f"Tensor: the nested lists are ragged: at depth {depth} there is {found} "
+            f"where length {shape[depth]} was begun"
+        )
+    for item in data:
+        _flatten(item, shape, depth + 1, out)
+
+
+def from_python(data, dtype=None):
+    """A new array from a number or nested lists or tuples of numbers.
+
+    The dtype is float32 unless given; bool if all of the data are bools.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything that is no number, and for ragged lists.
+    """
+    shape = _shape_of_nested(data)
+    flat = []
+    _flatten(data, shape, 0, flat)
+    kinds = set(map(type, flat))
+    if dtype is None:
+        dtype = bool_ if kinds == {bool} else float32
+    if not kinds <= {float, int, bool}:
+        flat = [_as_python_number(item) for item in flat]
+    shape, size = checked_shape(shape, "Tensor")
+    memory = kernels.from_bytes(_pack(flat, dtype))
+    return Array(memory, memory, shape, None, dtype, size, [0])
+
+
+def _as_python_number(item):
+    if isinstance(item, complex):
+        raise TypeError("Tensor: complex numbers are not supported; take .real and .imag apart")
+    if isinstance(item, (float, int)):
+        return item
+    value = getattr(item, "item", None)  # a NumPy scalar, or a tensor of one element
+    if callable(value) and getattr(item, "shape", None) == ():
+        return _as_python_number(value())
+    raise TypeError(f"Tensor: data must be numbers, but there is {item!r}")
+
+
+def is_numpy(x):
+    """Whether x is a NumPy array or scalar, found out without importing NumPy."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(x, (numpy.ndarray, numpy.generic))
+
+
+def view_of_numpy(a):
+    """An array on the same memory as a NumPy array, which it keeps alive.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For dtypes other than the five, too many axes, or memory that is not aligned.
+    """
+    dtype = as_dtype(a.dtype)
+    shape, size = checked_shape(a.shape, "from_numpy")
+    if not a.flags.aligned:
+        raise ValueError("from_numpy: the array is not aligned; copy it first, with a.copy()")
+    pointer = kernels.address(a.__array_interface__["data"][0])
+    strides = tuple(step // dtype.itemsize for step in a.strides)
+    if a.flags.c_contiguous or size <= 1:
+        strides = None
+    version = [0 if a.flags.writeable else -1]
+    return Array(a, pointer, shape, strides, dtype, size, version)
+
+
+def from_numpy(a, dtype=None):
+    """A new array with a copy of a NumPy array's or scalar's content."""
+    import numpy
+
+    dtype = as_dtype(a.dtype if dtype is None else dtype)
+    copied = numpy.array(a, dtype=as_dtype(a.dtype).name, order="C", copy=True)
+    return convert(view_of_numpy(copied), dtype)
+
+
+class _SharedWithNumPy:
+    """What NumPy asks for in order to see our memory; it keeps this object alive."""
+
+    def __init__(self, x, writable):
+        self.memory = x.memory
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": x.shape,
+            "strides": tuple(step * x.dtype.itemsize for step in strides_of(x)),
+            "typestr": x.dtype.dtype.str,
+            "data": (kernels.address_of(x.data), not writable),
+        }
+
+
+def to_numpy(x, writable=False):
+    """The NumPy array on the same memory."""
+    import numpy
+
+    return numpy.asarray(_SharedWithNumPy(x, writable))
+
+
+def to_list(x):
+    """Nested lists of Python numbers; of a 0-d array the number itself."""
+    x = contiguous(x)
+    content = kernels.as_buffer(x.data, x.size * x.dtype.itemsize)
+    items = list(struct.unpack(f"{x.size}{x.dtype.format}", content))
+    if not x.shape:
+        return items[0]
+    for length in reversed(x.shape[1:]):
+        count = len(items) // length if length else prod(x.shape[: x.shape.index(0)])
+        items = [items[i * length : (i + 1) * length] for i in range(count)]
+    return items
+
+
+# ---- views: the same memory, seen otherwise ----------------------------------------------
+
+
+def _view(x, shape, strides, size, skip=0):
+    data = kernels.offset(x.data, skip * x.dtype.itemsize) if skip else x.data
+    if strides == contiguous_strides(shape):
+        strides = None
+    return Array(x.memory, data, shape, strides, x.dtype, size, x.version)
+
+
+def expand(x, shape):
+    """Repeat x over a larger shape; its own must broadcast to it."""
+    strides = broadcast_strides(x.shape, strides_of(x), shape)
+    return _view(x, shape, strides, prod(shape))
+
+
+def permute(x, axes):
+    """Axis i of the result is axis axes[i] of x."""
+    strides = strides_of(x)
+    return _view(
+        x, tuple(x.shape[a] for a in axes), tuple(strides[a] for a in axes), x.size
+    )
+
+
+def reshape(x, shape):
+    """The same elements in another shape of the same size: a view where that is possible."""
+    if x.strides is not None:
+        merged = _split_strides(x, shape)
+        if merged is not None:
+            return _view(x, shape, merged, x.size)
+        x = contiguous(x)
+    return Array(x.memory, x.data, shape, None, x.dtype, x.size, x.version)
+
+
+def _split_strides(x, shape):
+    """Strides that show x in another shape without moving an element; None if there are none."""
+    if 0 in shape:
+        return contiguous_strides(shape)
+    # axes of length 1 may go and come anywhere
+    old = [(n, step) for n, step in zip(x.shape, x.strides, strict=True) if n != 1]
+    new = [n for n in shape if n != 1]
+    steps = []
+    while new:
+        # take axes from either side until the same number of elements is covered
+        taken, wanted = [old.pop(0)], [new.pop(0)]
+        while (have := prod(n for n, _ in taken)) != (want := prod(wanted)):
+            if have < want:
+                taken.append(old.pop(0))
+            else:
+                wanted.append(new.pop(0))
+        for (_, outer), (n, inner) in itertools.pairwise(taken):
+            if outer != n * inner:
+                return None
+        inner = taken[-1][1]
+        steps += [inner * prod(wanted[i + 1 :]) for i in range(len(wanted))]
+    steps.reverse()
+    return tuple(steps.pop() if n != 1 else 1 for n in shape)
+
+
+def index_view(x, index, op="getitem"):
+    """Basic indexing: integers, slices, Ellipsis and None, as NumPy's.
+
+    Raises
+    ------
+    IndexError, TypeError
+        For indices out of range, too many of them, or of another kind.
+    """
+    if not isinstance(index, tuple):
+        index = (index,)
+    named = sum(item is not None and item is not Ellipsis for item in index)
+    if index.count(Ellipsis) > 1:
+        raise IndexError(f"{op}: an index can have only one Ellipsis")
+    if named > x.ndim:
+        raise IndexError(f"{op}: {named} indices for an array of shape {x.shape}")
+    if Ellipsis not in index:
+        index += (Ellipsis,)
+    steps = strides_of(x)
+    shape, strides, skip, axis = [], [], 0, 0
+    for item in index:
+        if item is None:
+            shape.append(1)
+            strides.append(0)
+        elif item is Ellipsis:
+            end = axis + x.ndim - named
+            shape += x.shape[axis:end]
+            strides += steps[axis:end]
+            axis = end
+        elif isinstance(item, slice):
+            start, stop, step = item.indices(x.shape[axis])
+            length = len(range(start, stop, step))
+            shape.append(length)
+            strides.append(steps[axis] * step)
+            skip += start * steps[axis] if length else 0
+            axis += 1
+        else:
+            skip += _checked_index(item, x.shape[axis], axis, op) * steps[axis]
+            axis += 1
+    return _view(x, tuple(shape), tuple(strides), prod(shape), skip)
+
+
+def _checked_index(item, length, axis, op):
+    if isinstance(item, bool) or not hasattr(item, "__index__"):
+        raise TypeError(
+            f"{op}: an index must be an integer, a slice, Ellipsis or None, not {item!r}"
+        )
+    number = item.__index__()
+    if not -length <= number < length:
+        raise IndexError(f"{op}: index {number} is out of range for axis {axis} of size {length}")
+    return number + length if number < 0 else number
+
+
+# ---- copies and writes ---------------------------------------------------------------------
+
+
+def convert(x, dtype):
+    """A new contiguous array with x's elements in another (or the same) dtype."""
+    y = empty(x.shape, dtype, x.size)
+    _copy(x, y)
+    return y
+
+
+def contiguous(x):
+    """x itself if its elements lie in C order, else a copy whose do."""
+    return x if x.strides is None else convert(x, x.dtype)
+
+
+def _copy(x, y):
+    walk = kernels.layout(x.shape, strides_of(y), strides_of(x))
+    lib.tga_copy_strided(y.dtype.code, x.dtype.code, walk, x.data, y.data)
+
+
+def mark_written(y, op):
+    """Note that the memory of y is about to be written to.
+
+    Raises
+    ------
+    ValueError
+        If it must not be: memory of a read-only NumPy array.
+    """
+    global writes
+    if y.version[0] < 0:
+        raise ValueError(f"{op}: the memory belongs to a read-only NumPy array; clone() it first")
+    y.version[0] = writes = next(_count_write)
+
+
+def overlap(x, y):
+    """Whether x and y may share elements (they do share memory and are not one and the same)."""
+    return x.memory is y.memory and (x.data != y.data or strides_of(x) != strides_of(y))
+
+
+def copy_into(y, x, op="copy_"):
+    """Write the elements of x, of the same shape, over those of y."""
+    mark_written(y, op)
+    _copy(convert(x, x.dtype) if overlap(x, y) else x, y)

@@ -1,0 +1,172 @@
+"""The graph of a computation, and the chain rule over it.
+
+With this file you can record which op made a value from which, and send
+derivatives back along that record.  It knows no op, no array and no C: a
+gradient is anything that can be added, and how one op passes its gradient on
+is asked of the function `pull_back`.  ``scalar.py`` and ``tensor.py`` stand on it.
+"""
+
+import threading
+
+
+class Node:
+    """One application of an op: plain data, so it can be printed, drawn and replayed.
+
+    Attributes
+    ----------
+    op : Op
+        What was applied.
+    parents : tuple of (Node or None)
+        Where each input came from, in the order of the inputs, with repetitions:
+        ``x * x`` has two edges to ``x``.  None for an input without gradient.
+    saved : tuple or None
+        What the derivative needs: the output, then the inputs; where only the
+        shape is needed, the shape alone.  None once backward has freed it.
+    attrs : dict
+        The op's attributes, such as ``axis``.
+    time : int
+        The count of writes in place when this was recorded; a saved buffer
+        written to later is stale.
+    """
+
+    __slots__ = ("op", "parents", "saved", "attrs", "time", "__weakref__")
+
+    def __init__(self, op, parents, saved, attrs, time):
+        self.op = op
+        self.parents = parents
+        self.saved = saved
+        self.attrs = attrs
+        self.time = time
+
+    def __repr__(self):
+        return f"<Node {self.op.name}>"
+
+
+class Leaf(Node):
+    """Where the graph begins: a value that was not computed but given.
+
+    The gradient is kept here and not in the tensor, which refers to its leaf;
+    so neither refers to the other in a circle, and memory goes as soon as the
+    last reference does.
+    """
+
+    __slots__ = ("grad", "name")
+
+    def __init__(self, name=None):
+        super().__init__(None, (), (), {}, 0)
+        self.grad = None
+        self.name = name
+
+    def __repr__(self):
+        return f"<Leaf {self.name or ''}>"
+
+
+class _Mode(threading.local):
+    recording = True  # each thread starts so
+
+
+mode = _Mode()
+
+
+class no_grad:
+    """Record nothing inside: ``with no_grad(): ...``, or ``@no_grad()`` on a function.
+
+    Holds for the thread that enters it, and can be nested.
+    """
+
+    def __init__(self):
+        self._before = []  # a list, since one object may be entered again inside itself
+
+    def __enter__(self):
+        self._before.append(mode.recording)
+        mode.recording = False
+        return self
+
+    def __exit__(self, *_):
+        mode.recording = self._before.pop()
+
+    def __call__(self, function):
+        from functools import wraps
+
+        @wraps(function)
+        def without_recording(*args, **kwargs):
+            with no_grad():
+                return function(*args, **kwargs)
+
+        return without_recording
+
+
+def topological_order(roots):
+    """The nodes that `roots` were computed from, every node before its parents.
+
+    Why an order is needed: in ``a = x * 2; b = a + 1; y = a * b`` the gradient of
+    ``a`` comes from ``y`` directly and through ``b``.  Passed on after only one of
+    them had arrived, half of it would be lost to ``x``.  So a node's turn comes
+    when all nodes that use it have had theirs (Kahn 1962), and without recursion,
+    since a chain may be longer than Python's stack.
+    """
+    users = dict.fromkeys(roots, 0)
+    stack = list(users)
+    while stack:
+        for parent in stack.pop().parents:
+            if parent is None:
+                continue
+            if parent in users:
+                users[parent] += 1
+            else:
+                users[parent] = 1
+                stack.append(parent)
+
+    order = [node for node in dict.fromkeys(roots) if users[node] == 0]
+    for node in order:  # grows while we walk along it
+        for parent in node.parents:
+            if parent is not None:
+                users[parent] -= 1
+                if users[parent] == 0:
+                    order.append(parent)
+    return order
+
+
+def backward(seeds, pull_back, deliver, retain_graph=False):
+    """The chain rule: the gradient of a node is the sum over all nodes that use it.
+
+    Parameters
+    ----------
+    seeds : dict from Node to gradient
+        The outputs, each with the gradient of the result with respect to it.
+    pull_back : function (node, gradient) -> sequence of gradients
+        The gradient of each of the node's inputs; of an input without a node
+        anything, since it is not looked at.
+    deliver : function (node, gradient)
+        Told each node's gradient when it is complete.
+    retain_graph : bool
+        Keep what the nodes saved, so that backward can run again.
+
+    Raises
+    ------
+    RuntimeError
+        If a node's saved values have been freed by an earlier backward.
+    """
+    order = topological_order(seeds)
+    for node in order:
+        if node.saved is None:
+            raise RuntimeError(
+                f"backward: the graph of {node.op.name!r} was freed by an earlier backward; "
+                f"write backward(retain_graph=True) the first time to run it twice"
+            )
+    gradients = dict(seeds)
+    for node in order:
+        gradient = gradients.pop(node)
+        deliver(node, gradient)
+        if node.op is None:
+            continue
+        contributions = pull_back(node, gradient)
+        if not retain_graph:
+            node.saved = None
+        for parent, contribution in zip(node.parents, contributions, strict=True):
+            if parent is None:
+                continue
+            if parent in gradients:
+                gradients[parent] = gradients[parent] + contribution
+            else:
+                gradients[parent] = contribution

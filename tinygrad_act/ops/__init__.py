@@ -1,0 +1,5 @@
+"""The facts of calculus: one record per op, grouped by subject."""
+
+from . import activation, arithmetic, linalg, loss, reduction, shape
+
+__all__ = ["activation", "arithmetic", "linalg", "loss", "reduction", "shape"]

@@ -1,0 +1,242 @@
+"""Activations: the functions between the layers.
+
+In a rule, y is the function's value at x, and gy the gradient of the result with
+respect to y.
+"""
+
+import math
+
+from ..array import contiguous, empty, normalized_axis
+from ..array import permute as view_permuted
+from ..op import ACTIVATIONS, Attr, activation, general, kernels, needs_float
+from .arithmetic import erf, exp, minimum, where
+from .reduction import sum_
+from .shape import getitem, reshape, stack
+
+lib = kernels.lib
+
+identity = activation(
+    "identity",
+    f=lambda x: x,
+    df=lambda: 1,
+    saves="",
+    max_ulp={"float32": 0, "float64": 0},
+)
+
+sigmoid = activation(
+    "sigmoid",
+    f=lambda x: 1 / (1 + exp(-x)),
+    df=lambda y: y * (1 - y),
+    saves="y",
+    max_ulp={"float32": 2, "float64": 2},
+)
+
+tanh = activation(
+    "tanh",
+    f=lambda x: (exp(x) - exp(-x)) / (exp(x) + exp(-x)),
+    df=lambda y: (1 - y) * (1 + y),
+    saves="y",
+    max_ulp={"float32": 2, "float64": 2},
+)
+
+relu = activation(
+    "relu",
+    f=lambda x: where(x > 0, x, 0 * x),
+    df=lambda y: where(y > 0, 1, 0),
+    saves="y",
+    max_ulp={"float32": 0, "float64": 0},
+    kinks={0.0: "derivative there is 0, as in PyTorch, JAX and TensorFlow"},
+)
+
+leaky_relu = activation(
+    "leaky_relu",
+    attrs={"slope": Attr(0.01, drawn=(0.0, 1.0))},
+    f=lambda x, slope: where(x > 0, x, slope * x),
+    df=lambda x, slope: where(x > 0, 1, slope),
+    saves="x",
+    max_ulp={"float32": 0.5, "float64": 0.5},
+    kinks={0.0: "derivative there is slope: the left one, as in PyTorch"},
+)
+
+elu = activation(
+    "elu",
+    attrs={"alpha": Attr(1.0, drawn=(0.1, 2.0))},
+    f=lambda x, alpha: where(x > 0, x, alpha * (exp(x) - 1)),
+    # minimum shields the branch that is not taken: exp(1000) is inf, and 0 * inf nan
+    df=lambda x, alpha: where(x > 0, 1, alpha * exp(minimum(x, 0))),
+    saves="x",
+    max_ulp={"float32": 3, "float64": 3},
+    kinks={0.0: "derivative there is alpha: the left one, as in PyTorch"},
+)
+
+# Klambauer, Unterthiner, Mayr, Hochreiter, "Self-Normalizing Neural Networks" (2017):
+# the pair for which mean 0 and variance 1 are a fixed point.
+SELU_SCALE = 1.0507009873554804934193349852946
+SELU_ALPHA = 1.6732632423543772848170429916717
+
+selu = activation(
+    "selu",
+    f=lambda x: SELU_SCALE * where(x > 0, x, SELU_ALPHA * (exp(x) - 1)),
+    df=lambda x: where(x > 0, SELU_SCALE, SELU_SCALE * SELU_ALPHA * exp(minimum(x, 0))),
+    saves="x",
+    max_ulp={"float32": 4, "float64": 4},
+    kinks={0.0: "derivative there is scale * alpha: the left one, as in PyTorch"},
+)
+
+# Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016): x times the chance that
+# a standard normal number is below x; and the form with tanh that they give for it.
+gelu = activation(
+    "gelu",
+    f=lambda x: x * (1 + erf(x / math.sqrt(2))) / 2,
+    df=lambda x: (1 + erf(x / math.sqrt(2))) / 2 + x * exp(-x * x / 2) / math.sqrt(2 * math.pi),
+    saves="x",
+    max_ulp={"float32": 4, "float64": 4},
+)
+
+_GELU_SCALE = math.sqrt(2 / math.pi)
+
+
+def _gelu_tanh_derivative(x):
+    t = tanh(_GELU_SCALE * (x + 0.044715 * x * x * x))
+    slope = _GELU_SCALE * (1 + 3 * 0.044715 * x * x)
+    return 0.5 * (1 + t) + 0.5 * x * ((1 - t) * (1 + t)) * slope
+
+
+gelu_tanh = activation(
+    "gelu_tanh",
+    f=lambda x: 0.5 * x * (1 + tanh(_GELU_SCALE * (x + 0.044715 * x * x * x))),
+    df=_gelu_tanh_derivative,
+    saves="x",
+    max_ulp={"float32": 4, "float64": 4},
+)
+
+
+def very_leaky_relu(x):
+    """leaky_relu with slope 1/3; the name is that of Mishkin and Matas (2016)."""
+    return leaky_relu(x, slope=1 / 3)
+
+
+ACTIVATIONS["very_leaky_relu"] = very_leaky_relu
+
+# ---- activations of a whole row ---------------------------------------------------------------
+
+
+def _axis_last(x, axis):
+    """x contiguous with `axis` moved to the end."""
+    axes = [*range(axis), *range(axis + 1, x.ndim), axis]
+    return contiguous(view_permuted(x, tuple(axes)))
+
+
+def _axis_back(y, axis):
+    """The inverse of `_axis_last`."""
+    last = y.ndim - 1
+    return view_permuted(y, (*range(axis), last, *range(axis, last)))
+
+
+def _softmax_forward(name, is_log):
+    def forward(x, axis):
+        needs_float(name, x)
+        axis = normalized_axis(axis, x.ndim, name)
+        rows = _axis_last(x, axis)
+        y = empty(rows.shape, x.dtype, x.size)
+        n = x.shape[axis]
+        if x.size:
+            count = x.size // n
+            lib.tga_softmax_forward(x.dtype.code, is_log, count, n, rows.data, y.data)
+        return _axis_back(y, axis)
+
+    return forward
+
+
+def _softmax_fused(is_log):
+    def fused(parents, gy, y, x, axis):
+        axis = axis % y.ndim
+        gy_rows, y_rows = _axis_last(gy, axis), _axis_last(y, axis)
+        gx = empty(y_rows.shape, y.dtype, y.size)
+        n = y.shape[axis]
+        if y.size:
+            lib.tga_softmax_backward(
+                y.dtype.code, is_log, y.size // n, n, gy_rows.data, y_rows.data, gx.data
+            )
+        return (_axis_back(gx, axis),)
+
+    return fused
+
+
+softmax = general(
+    "softmax",
+    "x",
+    forward=_softmax_forward("softmax", 0),
+    vjp=(lambda gy, y, x, axis: y * (gy - sum_(gy * y, axis=axis, keepdims=True)),),
+    fused=_softmax_fused(0),
+    saves="y",
+    attrs={"axis": -1},
+    conventions="the largest of a row is subtracted first, so that nothing overflows; a row "
+    "that is all -inf, or holds +inf or nan, gives nan",
+)
+
+log_softmax = general(
+    "log_softmax",
+    "x",
+    forward=_softmax_forward("log_softmax", 1),
+    vjp=(lambda gy, y, x, axis: gy - exp(y) * sum_(gy, axis=axis, keepdims=True),),
+    fused=_softmax_fused(1),
+    saves="y",
+    attrs={"axis": -1},
+    conventions="as softmax; far out it stays exact where log(softmax(x)) would be -inf",
+)
+
+# Goodfellow, Warde-Farley, Mirza, Courville, Bengio, "Maxout Networks" (2013).
+
+
+def _check_pieces(x, pieces):
+    needs_float("maxout", x)
+    if not isinstance(pieces, int) or pieces < 1:
+        raise ValueError(f"maxout: pieces must be an integer of at least 1, not {pieces!r}")
+    if x.ndim == 0 or x.shape[-1] % pieces:
+        raise ValueError(
+            f"maxout: the last axis of x, whose shape is {x.shape}, must be a multiple of "
+            f"pieces = {pieces}"
+        )
+
+
+def _maxout_forward(x, pieces):
+    _check_pieces(x, pieces)
+    x = contiguous(x)
+    n = x.size // pieces
+    y = empty((*x.shape[:-1], x.shape[-1] // pieces), x.dtype, n)
+    lib.tga_maxout_forward(x.dtype.code, n, pieces, x.data, y.data)
+    return y
+
+
+def _maxout_fused(parents, gy, y, x, pieces):
+    gy, x = contiguous(gy), contiguous(x)
+    gx = empty(x.shape, x.dtype, x.size)
+    lib.tga_maxout_backward(x.dtype.code, gy.size, pieces, gy.data, x.data, gx.data)
+    return (gx,)
+
+
+def _maxout_vjp(gy, y, x, pieces):
+    windows = reshape(x, shape=(*y.shape, pieces))
+    open_, closed = y == y, y != y  # open: the largest piece is not yet found
+    gradients = []
+    for p in range(pieces):
+        here = where(open_, getitem(windows, index=(..., p)) == y, open_)
+        gradients.append(where(here, gy, 0))
+        open_ = where(here, closed, open_)
+    return reshape(stack(*gradients, axis=-1), shape=x.shape)
+
+
+maxout = general(
+    "maxout",
+    "x",
+    forward=_maxout_forward,
+    vjp=(_maxout_vjp,),
+    fused=_maxout_fused,
+    saves="x y",
+    attrs={"pieces": 2},
+    conventions="neighbours in the last axis, `pieces` at a time, compete; where several are "
+    "the largest, the first gets the gradient",
+)
+
+ACTIVATIONS.update(softmax=softmax, log_softmax=log_softmax, maxout=maxout)

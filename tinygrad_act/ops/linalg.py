@@ -1,0 +1,220 @@
+"""Linear algebra: the matrix product, and the linear layer."""
+
+from math import prod
+
+from ..array import Array, broadcast_shape, broadcast_strides, contiguous, empty, strides_of
+from ..array import permute as permute_view
+from ..array import reshape as reshape_view
+from ..op import general, kernels, needs_float, unbroadcast
+from .reduction import sum_
+from .shape import reshape, transpose
+
+lib = kernels.lib
+
+
+def _leading(x):
+    """How the kernel sees a matrix without moving it: (x, is it stored transposed, row step).
+
+    Rows or columns must lie without gaps between neighbours; anything else is copied.
+    """
+    if x.strides is None:
+        return x, 0, x.shape[-1] or 1
+    (rows, columns), (down, along) = x.shape[-2:], x.strides[-2:]
+    if (along == 1 or columns == 1) and down >= columns:
+        return x, 0, max(down, 1)
+    if (down == 1 or rows == 1) and along >= rows:
+        return x, 1, max(along, 1)
+    return contiguous(x), 0, columns or 1
+
+
+def _product(x, w, bias=None):
+    """x @ w for two matrices; + bias."""
+    x, x_turned, x_step = _leading(x)
+    w, w_turned, w_step = _leading(w)
+    (m, k), n = x.shape, w.shape[1]
+    y = empty((m, n), x.dtype, m * n)
+    status = lib.tga_gemm(
+        x.dtype.code,
+        x_turned,
+        w_turned,
+        m,
+        n,
+        k,
+        1.0,
+        x.data,
+        x_step,
+        w.data,
+        w_step,
+        0.0,
+        y.data,
+        n or 1,
+        kernels.NULL if bias is None else bias.data,
+    )
+    if status:
+        kernels.check(status, "matmul")
+    return y
+
+
+def _turned(x):
+    """The transpose of a matrix, as a view."""
+    rows, columns = x.shape
+    down, along = strides_of(x)
+    return Array(x.memory, x.data, (columns, rows), (along, down), x.dtype, x.size, x.version)
+
+
+def _matmul(x, w):
+    if len(x.shape) == 2 and len(w.shape) == 2 and x.shape[1] == w.shape[0] and x.dtype.is_float:
+        return _product(x, w)
+    needs_float("matmul", x)
+    needs_float("matmul", w)
+    if x.ndim == 0 or w.ndim == 0:
+        raise ValueError(f"matmul: x is {x.shape} but w is {w.shape}: use * for a number")
+    x2 = x if x.ndim > 1 else reshape_view(x, (1, *x.shape))
+    w2 = w if w.ndim > 1 else reshape_view(w, (*w.shape, 1))
+    if x2.shape[-1] != w2.shape[-2]:
+        raise ValueError(
+            f"matmul: x is {x.shape} but w is {w.shape}: inner sizes {x2.shape[-1]} and "
+            f"{w2.shape[-2]} differ"
+        )
+    y = _product(x2, w2) if x2.ndim == w2.ndim == 2 else _batched(x2, w2)
+    shape = y.shape[:-2] + (y.shape[-2:-1] if x.ndim > 1 else ()) + (
+        y.shape[-1:] if w.ndim > 1 else ()
+    )
+    return y if y.shape == shape else reshape_view(y, shape)
+
+
+def _batched(x, w):
+    """x @ w for stacks of matrices, whose leading axes broadcast."""
+    batch = broadcast_shape("matmul", x.shape[:-2], w.shape[:-2])
+    x, x_turned, x_step = _leading(x)
+    w, w_turned, w_step = _leading(w)
+    m, k, n = x.shape[-2], x.shape[-1], w.shape[-1]
+    shape = (*batch, m, n)
+    y = empty(shape, x.dtype, prod(shape))
+    walk = kernels.layout(
+        batch,
+        strides_of(y)[:-2],
+        broadcast_strides(x.shape[:-2], strides_of(x)[:-2], batch),
+        broadcast_strides(w.shape[:-2], strides_of(w)[:-2], batch),
+    )
+    status = lib.tga_gemm_batched(
+        x.dtype.code,
+        x_turned,
+        w_turned,
+        m,
+        n,
+        k,
+        walk,
+        x.data,
+        x_step,
+        w.data,
+        w_step,
+        y.data,
+        n or 1,
+    )
+    kernels.check(status, "matmul")
+    return y
+
+
+def _as_matrices(gy, x, w):
+    """All three with at least two axes: a vector becomes a row on the left, a column on the right."""
+    x2 = x if x.ndim > 1 else reshape(x, shape=(1, *x.shape))
+    w2 = w if w.ndim > 1 else reshape(w, shape=(*w.shape, 1))
+    batch = broadcast_shape("matmul", x2.shape[:-2], w2.shape[:-2])
+    return reshape(gy, shape=(*batch, x2.shape[-2], w2.shape[-1])), x2, w2
+
+
+def _matmul_vjp_x(gy, y, x, w):
+    gy, x2, w2 = _as_matrices(gy, x, w)
+    gx = matmul(gy, transpose(w2))
+    gx = gx if gx.shape == x2.shape else unbroadcast(gx, x2.shape)
+    return gx if x.ndim > 1 else reshape(gx, shape=x.shape)
+
+
+def _matmul_vjp_w(gy, y, x, w):
+    gy, x2, w2 = _as_matrices(gy, x, w)
+    gw = matmul(transpose(x2), gy)
+    gw = gw if gw.shape == w2.shape else unbroadcast(gw, w2.shape)
+    return gw if w.ndim > 1 else reshape(gw, shape=w.shape)
+
+
+def _matmul_fused(parents, gy, y, x, w):
+    if not len(x.shape) == len(w.shape) == 2:
+        return (
+            parents[0] and _matmul_vjp_x(gy, y, x, w),
+            parents[1] and _matmul_vjp_w(gy, y, x, w),
+        )
+    return (
+        parents[0] and _product(gy, _turned(w)),
+        parents[1] and _product(_turned(x), gy),
+    )
+
+
+matmul = general(
+    "matmul",
+    "x w",
+    forward=_matmul,
+    vjp=(_matmul_vjp_x, _matmul_vjp_w),
+    fused=_matmul_fused,
+    saves="x w",
+    promotes=1,
+    conventions="as NumPy's: a vector is a row on the left and a column on the right, and leading "
+    "axes broadcast; the kernel reads transposed operands where they lie",
+)
+
+
+def _check_linear(x, w, b):
+    for a in (x, w, b):
+        needs_float("linear", a)
+    if x.ndim == 0 or w.ndim != 2 or x.shape[-1] != w.shape[1]:
+        raise ValueError(
+            f"linear: x is {x.shape} but w is {w.shape}: w must be (outputs, inputs) with the "
+            f"inputs of the last axis of x"
+        )
+    if b.shape != w.shape[:1]:
+        raise ValueError(f"linear: w is {w.shape} but b is {b.shape}: b must be {w.shape[:1]}")
+
+
+def _linear(x, w, b):
+    if not (len(x.shape) == 2 and len(w.shape) == 2 and x.shape[1] == w.shape[1]) or (
+        b.shape != w.shape[:1] or not x.dtype.is_float
+    ):
+        _check_linear(x, w, b)
+    b = contiguous(b)
+    if len(x.shape) == 2:
+        return _product(x, _turned(w), b)
+    rows = reshape_view(x, (prod(x.shape[:-1]), x.shape[-1]))
+    return reshape_view(_product(rows, _turned(w), b), (*x.shape[:-1], w.shape[0]))
+
+
+def _flat(a):
+    """All axes but the last as one."""
+    return a if a.ndim == 2 else reshape(a, shape=(prod(a.shape[:-1]), a.shape[-1]))
+
+
+def _linear_fused(parents, gy, y, x, w, b):
+    if len(x.shape) == 2:
+        return (
+            parents[0] and _product(gy, w),
+            parents[1] and _product(_turned(gy), x),
+            parents[2] and sum_.forward(gy, (0,), False),
+        )
+    return [
+        parent and rule(gy, y, x, w, b) for parent, rule in zip(parents, linear.vjp, strict=True)
+    ]
+
+
+linear = general(
+    "linear",
+    "x w b",
+    forward=_linear,
+    vjp=(
+        lambda gy, y, x, w, b: matmul(gy, w),
+        lambda gy, y, x, w, b: matmul(transpose(_flat(gy)), _flat(x)),
+        lambda gy, y, x, w, b: sum_(_flat(gy), axis=0),
+    ),
+    fused=_linear_fused,
+    saves="x w",
+    promotes=1,
+    conventions="x @ w.T + b in one pass: w is (outputs, inputs), as in PyTorch",
+)

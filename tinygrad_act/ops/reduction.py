@@ -1,0 +1,130 @@
+"""Reductions: many numbers to one, over all axes or some.
+
+`axis` is None for all axes, an integer, or a tuple of integers; with
+``keepdims=True`` a reduced axis stays, with length 1.
+"""
+
+from math import prod
+
+from ..array import empty, normalized_axis, strides_of
+from ..dtype import bool_, int64, uint8
+from ..op import general, kernels, needs_float, shape_of
+from .arithmetic import where
+from .shape import expand, reshape
+
+lib = kernels.lib
+
+
+def normalized_axes(axis, ndim, op):
+    """The axes meant by `axis`, as a sorted tuple.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is no integer, does not exist or is named twice.
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    if not isinstance(axis, (tuple, list)):
+        return (normalized_axis(axis, ndim, op),)
+    axes = sorted(normalized_axis(one, ndim, op) for one in axis)
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"{op}: axis {axis} names an axis twice")
+    return tuple(axes)
+
+
+def kept_shape(shape, axes):
+    """The shape with length 1 at the reduced axes."""
+    return tuple(1 if i in axes else n for i, n in enumerate(shape))
+
+
+def _reduce(name):
+    row = kernels.find("reduce", name)
+
+    def forward(x, axis, keepdims):
+        axes = normalized_axes(axis, x.ndim, name)
+        kept = [i for i in range(x.ndim) if i not in axes]
+        shape = tuple(x.shape[i] for i in kept)
+        count = prod(x.shape[i] for i in axes)
+        if count == 0 and name in ("max", "min") and prod(shape):
+            raise ValueError(f"{name}: nothing to choose from, x has shape {x.shape}")
+        dtype = int64 if name == "sum" and x.dtype in (bool_, uint8) else x.dtype
+        y = empty(kept_shape(x.shape, axes) if keepdims else shape, dtype, prod(shape))
+        order = (*kept, *axes)
+        strides = strides_of(x)
+        walk = kernels.layout(
+            tuple(x.shape[i] for i in order),
+            (0,) * len(order),
+            tuple(strides[i] for i in order),
+        )
+        kernels.check(lib.tga_reduce(row, x.dtype.code, walk, len(kept), x.data, y.data), name)
+        return y
+
+    return forward
+
+
+def _spread(g, x, axis, op):
+    """A gradient of a reduction's result, repeated along the reduced axes of its input."""
+    shape = shape_of(x)
+    kept = kept_shape(shape, normalized_axes(axis, len(shape), op))
+    return expand(g if g.shape == kept else reshape(g, shape=kept), shape=shape)
+
+
+sum_ = general(
+    "sum",
+    "x",
+    forward=_reduce("sum"),
+    vjp=(lambda gy, y, x, axis, keepdims: _spread(gy, x, axis, "sum"),),
+    attrs={"axis": None, "keepdims": False},
+    conventions="of nothing, 0; of bools, their count as int64; summed in chunks, so that the "
+    "error grows with the logarithm of the length only",
+)
+
+
+def _mean_forward(x, axis, keepdims):
+    needs_float("mean", x)
+    y = sum_.forward(x, axis, keepdims)
+    return y / float(x.size // y.size if y.size else 1) if x.size else y / 0.0
+
+
+mean = general(
+    "mean",
+    "x",
+    forward=_mean_forward,
+    vjp=(
+        lambda gy, y, x, axis, keepdims: _spread(
+            gy / float(prod(shape_of(x)) // max(gy.size, 1)), x, axis, "mean"
+        ),
+    ),
+    attrs={"axis": None, "keepdims": False},
+    conventions="of nothing, nan",
+)
+
+
+def _extreme_vjp(gy, y, x, axis, keepdims):
+    # all that equal the extreme share the gradient
+    chosen = where(x == _spread(y, x, axis, "max"), 1.0 + 0.0 * x, 0.0)
+    count = sum_(chosen, axis=axis, keepdims=keepdims)
+    return chosen * _spread(gy / count, x, axis, "max")
+
+
+max_ = general(
+    "max",
+    "x",
+    forward=_reduce("max"),
+    vjp=(_extreme_vjp,),
+    saves="x y",
+    attrs={"axis": None, "keepdims": False},
+    conventions="nan if there is any nan; where several are the largest, they share the gradient "
+    "equally, as in JAX; of nothing, an error",
+)
+
+min_ = general(
+    "min",
+    "x",
+    forward=_reduce("min"),
+    vjp=(_extreme_vjp,),
+    saves="x y",
+    attrs={"axis": None, "keepdims": False},
+    conventions="as max",
+)

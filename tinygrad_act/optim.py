@@ -1,0 +1,53 @@
+"""Optimizers: how parameters follow their gradients."""
+
+from .ops import update
+from .tensor import Tensor
+
+
+class SGD:
+    """Gradient descent: p -= lr * p.grad.
+
+    Parameters
+    ----------
+    parameters : iterable of Tensor
+        Leaves that require a gradient.
+    lr : float
+        The learning rate.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there are no parameters, if one is no leaf, or for a negative rate.
+
+    Examples
+    --------
+    >>> p = Tensor([1.0], requires_grad=True)
+    >>> (p * p).sum().backward()
+    >>> SGD([p], lr=0.25).step()
+    >>> p.tolist()
+    [0.5]
+    """
+
+    def __init__(self, parameters, lr):
+        self.parameters = list(parameters)
+        if not self.parameters:
+            raise ValueError("SGD: there are no parameters")
+        for p in self.parameters:
+            if not isinstance(p, Tensor):
+                raise TypeError(f"SGD: parameters must be Tensors, not {p!r}")
+            if p.node is None or p.node.op is not None:
+                raise ValueError("SGD: a parameter must be a leaf that requires a gradient")
+        if not lr >= 0:
+            raise ValueError(f"SGD: lr is {lr}, but must not be negative")
+        self.lr = lr
+
+    def step(self):
+        """Update every parameter that has a gradient."""
+        pairs = [(p.array, g.array) for p in self.parameters if (g := p.node.grad) is not None]
+        if pairs:
+            update.sgd(*zip(*pairs, strict=True), self.lr)
+
+    def zero_grad(self):
+        """Forget the gradients."""
+        for p in self.parameters:
+            p.node.grad = None

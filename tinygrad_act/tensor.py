@@ -1,0 +1,866 @@
+"""Tensor: the engine on arrays.
+
+A Tensor is an array and the node of the graph that made it; nothing else.  Each op is
+one line here, with its signature; what the op is stands in ``ops/``, and how its
+derivative travels in ``graph.py``.
+
+To follow one value: ``x.tanh()`` calls `_unary`, which lets the record's `forward` run
+the C kernel on the array and writes down a `Node`.  ``y.backward()`` hands the graph to
+`graph.backward`, which asks `_pull_back` for each node; that calls the record's
+`backward`, and so the C kernel of the derivative.
+"""
+
+from . import graph
+from .array import (
+    Array,
+    constant,
+    convert,
+    copy_into,
+    from_numpy as array_from_numpy,
+    from_python,
+    full,
+    is_numpy,
+    mark_written,
+    number,
+    to_list,
+    to_numpy,
+    view_of_numpy,
+)
+from . import array as _array
+from .dtype import as_dtype, bool_, float32, promote
+from .formula import interpreter
+from .op import array_of, kernels, number_dtype
+from .ops import activation as act
+from .ops import arithmetic as arith
+from .ops import linalg, reduction, shape as shapes
+
+lib = kernels.lib
+_NO_ATTRS = {}
+_new = object.__new__
+
+
+class Tensor:
+    """An n-dimensional array that remembers how it was computed.
+
+    Parameters
+    ----------
+    data : number, nested lists or tuples of numbers, NumPy array, or Tensor
+        The values; they are copied.
+    requires_grad : bool
+        Whether it is a leaf that collects a gradient.  Default: False.
+    dtype : DType, NumPy dtype or str, optional
+        Default: NumPy's or the Tensor's own; of Python data bool if all are bools,
+        else float32.
+
+    Attributes
+    ----------
+    array : Array
+        The values.
+    node : Node or None
+        The application that made it, or its leaf; None where no gradient flows.
+
+    Raises
+    ------
+    TypeError
+        For data that are no numbers, for other dtypes, or if an integer or bool
+        tensor shall require a gradient.
+    ValueError
+        For ragged lists.
+
+    Examples
+    --------
+    >>> x = Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad.tolist()
+    [[2.0, 4.0], [6.0, 8.0]]
+    """
+
+    __slots__ = ("array", "node", "__weakref__")
+
+    # NumPy then leaves `ndarray * Tensor` to us, instead of making an object array.
+    __array_ufunc__ = None
+
+    def __init__(self, data, requires_grad=False, dtype=None):
+        dtype = None if dtype is None else as_dtype(dtype)
+        if isinstance(data, Tensor):
+            self.array = convert(data.array, dtype or data.dtype)
+        elif is_numpy(data):
+            self.array = array_from_numpy(data, dtype)
+        else:
+            self.array = from_python(data, dtype)
+        self.node = None
+        if requires_grad:
+            self.requires_grad = True
+
+    # ---- what it is --------------------------------------------------------------------
+
+    @property
+    def shape(self):
+        """The length of each axis, a tuple of int."""
+        return self.array.shape
+
+    @property
+    def ndim(self):
+        """The number of axes."""
+        return len(self.array.shape)
+
+    @property
+    def size(self):
+        """The number of elements."""
+        return self.array.size
+
+    @property
+    def dtype(self):
+        """The element type: float32, float64, int64, bool or uint8."""
+        return self.array.dtype
+
+    @property
+    def requires_grad(self):
+        """Whether gradients flow to it.  Can be set where nothing computed it."""
+        return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted):
+        if self.node is not None and self.node.op is not None:
+            raise RuntimeError(
+                f"requires_grad: this tensor was computed, by {self.node.op.name}; "
+                f"use detach() for one without gradient"
+            )
+        if wanted and not self.dtype.is_float:
+            raise TypeError(
+                f"requires_grad: only float32 and float64 have gradients, not {self.dtype}; "
+                f"write .astype('float32')"
+            )
+        if not wanted:
+            self.node = None
+        elif self.node is None:
+            self.node = graph.Leaf()
+
+    @property
+    def grad(self):
+        """The sum of the gradients that `backward` has brought to this leaf, or None."""
+        return self.node.grad if type(self.node) is graph.Leaf else None
+
+    @grad.setter
+    def grad(self, value):
+        if type(self.node) is not graph.Leaf:
+            raise RuntimeError("grad: only a leaf that requires a gradient has one")
+        if value is not None and (
+            not isinstance(value, Tensor)
+            or value.shape != self.shape
+            or value.dtype is not self.dtype
+        ):
+            raise ValueError(
+                f"grad: must be None or a Tensor of shape {self.shape} and dtype {self.dtype}"
+            )
+        self.node.grad = value
+
+    def __repr__(self):
+        import numpy
+
+        values = numpy.array2string(to_numpy(self.array), separator=", ", prefix="Tensor(")
+        notes = "" if self.dtype in (float32, bool_) else f", dtype={self.dtype}"
+        if self.node is not None:
+            op = self.node.op
+            notes += ", requires_grad=True" if op is None else f", op={op.name}"
+        return f"Tensor({values}{notes})"
+
+    # ---- values for Python and NumPy -----------------------------------------------------
+
+    def item(self):
+        """The only element, as a Python number.
+
+        Raises
+        ------
+        ValueError
+            If there is not exactly one element.
+        """
+        if self.size != 1:
+            raise ValueError(f"item: needs exactly one element, but the shape is {self.shape}")
+        return to_list(_array.reshape(self.array, ()))
+
+    def tolist(self):
+        """The elements as nested lists of Python numbers; of a 0-d tensor, the number."""
+        return to_list(self.array)
+
+    def numpy(self, writable=False):
+        """The elements as a NumPy array that shares the memory.
+
+        Parameters
+        ----------
+        writable : bool
+            Whether the array may be written to.  What is written is not noticed by
+            the graph, so derivatives of earlier computations may be wrong.  Default: False.
+        """
+        return to_numpy(self.array, writable)
+
+    def __array__(self, dtype=None, copy=None):
+        import numpy
+
+        return numpy.array(to_numpy(self.array), dtype=dtype, copy=copy)
+
+    def __float__(self):
+        return float(self.item())
+
+    def __int__(self):
+        return int(self.item())
+
+    def __bool__(self):
+        if self.size != 1:
+            raise ValueError(
+                f"bool: the truth of a tensor of shape {self.shape} is ambiguous; "
+                f"compare and reduce it first"
+            )
+        return bool(self.item())
+
+    def __index__(self):
+        if self.dtype.is_float or self.size != 1:
+            raise TypeError(
+                f"index: only one integer can be an index, not {self.dtype} of shape {self.shape}"
+            )
+        return int(self.item())
+
+    def __len__(self):
+        if not self.shape:
+            raise TypeError("len: a 0-d tensor has no length")
+        return self.shape[0]
+
+    def __iter__(self):
+        if not self.shape:
+            raise TypeError("iteration: a 0-d tensor cannot be iterated over")
+        return (self[i] for i in range(self.shape[0]))
+
+    def __getitem__(self, index):
+        return apply(shapes.getitem, (self,), {"index": index})
+
+    def __setitem__(self, index, value):
+        _refuse_if_recorded("indexed assignment", "where(mask, value, x)", self, value)
+        target = _array.index_view(self.array, index, "setitem")
+        _write(target, value, "setitem")
+
+    # ---- the graph -------------------------------------------------------------------------
+
+    def backward(self, gradient=None, retain_graph=None, create_graph=False):
+        """Add the gradient of this tensor with respect to each leaf to the leaf's `grad`.
+
+        Parameters
+        ----------
+        gradient : Tensor, optional
+            The gradient of the final result with respect to this tensor, of its shape.
+            Default: 1, for a tensor of one element.
+        retain_graph : bool, optional
+            Keep what the graph has saved, to run backward again.  Default: as
+            `create_graph`.
+        create_graph : bool
+            Record the gradient's own computation, for derivatives of higher order.
+            Default: False.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing here requires a gradient, if the graph was freed by an earlier
+            backward, or if a saved tensor has been written to since.
+        ValueError
+            If `gradient` is missing or of another shape.
+        """
+        if self.node is None:
+            raise RuntimeError("backward: this tensor does not depend on any that requires_grad")
+        seeds = {self.node: _seed(self, gradient, "backward")}
+        _run(seeds, create_graph, retain_graph, _accumulate)
+
+    def detach(self):
+        """The same values, sharing memory, outside the graph."""
+        return _wrap(self.array, None)
+
+    def clone(self):
+        """A copy in memory of its own; gradients flow through it."""
+        return _unary(shapes.clone, self)
+
+    def astype(self, dtype):
+        """The values in another dtype; gradients flow between floats."""
+        dtype = as_dtype(dtype)
+        if dtype is self.dtype:
+            return self
+        return apply(arith.astype, (self,), {"dtype": dtype, "source": self.dtype})
+
+    # ---- operators ----------------------------------------------------------------------------
+
+    def __neg__(self):
+        return _unary(arith.neg, self)
+
+    def __abs__(self):
+        return _unary(arith.abs_, self)
+
+    def __add__(self, other):
+        return _binary(arith.add, self, other)
+
+    def __radd__(self, other):
+        return _binary(arith.add, other, self)
+
+    def __sub__(self, other):
+        return _binary(arith.sub, self, other)
+
+    def __rsub__(self, other):
+        return _binary(arith.sub, other, self)
+
+    def __mul__(self, other):
+        return _binary(arith.mul, self, other)
+
+    def __rmul__(self, other):
+        return _binary(arith.mul, other, self)
+
+    def __truediv__(self, other):
+        return _binary(arith.div, self, other)
+
+    def __rtruediv__(self, other):
+        return _binary(arith.div, other, self)
+
+    def __pow__(self, other):
+        return _binary(arith.pow_, self, other)
+
+    def __rpow__(self, other):
+        return _binary(arith.pow_, other, self)
+
+    def __matmul__(self, other):
+        return _binary(linalg.matmul, self, other)
+
+    def __rmatmul__(self, other):
+        return _binary(linalg.matmul, other, self)
+
+    def __eq__(self, other):
+        return _binary(arith.eq, self, other)
+
+    def __ne__(self, other):
+        return _binary(arith.ne, self, other)
+
+    def __lt__(self, other):
+        return _binary(arith.lt, self, other)
+
+    def __le__(self, other):
+        return _binary(arith.le, self, other)
+
+    def __gt__(self, other):
+        return _binary(arith.gt, self, other)
+
+    def __ge__(self, other):
+        return _binary(arith.ge, self, other)
+
+    __hash__ = object.__hash__  # by identity, since == compares elements
+
+    # ---- in place: under no_grad, or where no gradient flows --------------------------------------
+
+    def __iadd__(self, other):
+        return _in_place(arith.add, self, other, "x = x + y")
+
+    def __isub__(self, other):
+        return _in_place(arith.sub, self, other, "x = x - y")
+
+    def __imul__(self, other):
+        return _in_place(arith.mul, self, other, "x = x * y")
+
+    def __itruediv__(self, other):
+        return _in_place(arith.div, self, other, "x = x / y")
+
+    def copy_(self, source):
+        """Overwrite the elements with those of `source`, which broadcasts; returns self."""
+        _refuse_if_recorded("copy_", "x = y.clone()", self, source)
+        _write(self.array, source, "copy_")
+        return self
+
+    def fill_(self, value):
+        """Overwrite every element with a number; returns self."""
+        _refuse_if_recorded("fill_", "x = full_like(x, value)", self, value)
+        _write(self.array, value, "fill_")
+        return self
+
+    # ---- elementwise ------------------------------------------------------------------------------
+
+    def exp(self):
+        return _unary(arith.exp, self)
+
+    def expm1(self):
+        return _unary(arith.expm1, self)
+
+    def log(self):
+        return _unary(arith.log, self)
+
+    def log1p(self):
+        return _unary(arith.log1p, self)
+
+    def sqrt(self):
+        return _unary(arith.sqrt, self)
+
+    def abs(self):
+        return _unary(arith.abs_, self)
+
+    def square(self):
+        return _unary(arith.square, self)
+
+    def erf(self):
+        return _unary(arith.erf, self)
+
+    def sign(self):
+        return _unary(arith.sign, self)
+
+    def maximum(self, other):
+        return _binary(arith.maximum, self, other)
+
+    def minimum(self, other):
+        return _binary(arith.minimum, self, other)
+
+    def where(self, condition, other):
+        return apply(arith.where, (condition, self, other), _NO_ATTRS)
+
+    # ---- activations ----------------------------------------------------------------------------------
+
+    def sigmoid(self):
+        return _unary(act.sigmoid, self)
+
+    def tanh(self):
+        return _unary(act.tanh, self)
+
+    def relu(self):
+        return _unary(act.relu, self)
+
+    def leaky_relu(self, slope=0.01):
+        return apply(act.leaky_relu, (self,), {"slope": slope})
+
+    def elu(self, alpha=1.0):
+        return apply(act.elu, (self,), {"alpha": alpha})
+
+    def selu(self):
+        return _unary(act.selu, self)
+
+    def gelu(self):
+        return _unary(act.gelu, self)
+
+    def gelu_tanh(self):
+        return _unary(act.gelu_tanh, self)
+
+    def softmax(self, axis=-1):
+        return apply(act.softmax, (self,), {"axis": axis})
+
+    def log_softmax(self, axis=-1):
+        return apply(act.log_softmax, (self,), {"axis": axis})
+
+    def maxout(self, pieces=2):
+        return apply(act.maxout, (self,), {"pieces": pieces})
+
+    # ---- reductions -----------------------------------------------------------------------------------
+
+    def sum(self, axis=None, keepdims=False):
+        return apply(reduction.sum_, (self,), {"axis": axis, "keepdims": keepdims})
+
+    def mean(self, axis=None, keepdims=False):
+        return apply(reduction.mean, (self,), {"axis": axis, "keepdims": keepdims})
+
+    def max(self, axis=None, keepdims=False):
+        return apply(reduction.max_, (self,), {"axis": axis, "keepdims": keepdims})
+
+    def min(self, axis=None, keepdims=False):
+        return apply(reduction.min_, (self,), {"axis": axis, "keepdims": keepdims})
+
+    # ---- shape ------------------------------------------------------------------------------------------
+
+    @property
+    def T(self):
+        """The tensor with its axes in reverse order: of a matrix, the transpose."""
+        return apply(shapes.permute, (self,), {"axes": tuple(range(self.ndim))[::-1]})
+
+    def reshape(self, *shape):
+        return apply(shapes.reshape, (self,), {"shape": _spread(shape)})
+
+    def permute(self, *axes):
+        return apply(shapes.permute, (self,), {"axes": _spread(axes)})
+
+    def transpose(self, axis0=-2, axis1=-1):
+        return apply(shapes.transpose, (self,), {"axis0": axis0, "axis1": axis1})
+
+    def expand(self, *shape):
+        return apply(shapes.expand, (self,), {"shape": _spread(shape)})
+
+    def squeeze(self, axis=None):
+        return apply(shapes.squeeze, (self,), {"axis": axis})
+
+    def unsqueeze(self, axis=0):
+        return apply(shapes.unsqueeze, (self,), {"axis": axis})
+
+    # ---- linear algebra -----------------------------------------------------------------------------------
+
+    def matmul(self, other):
+        return _binary(linalg.matmul, self, other)
+
+
+def _spread(numbers):
+    """``f(2, 3)`` and ``f((2, 3))`` mean the same."""
+    if len(numbers) == 1 and isinstance(numbers[0], (tuple, list)):
+        return tuple(numbers[0])
+    return numbers
+
+
+# ---- applying an op ---------------------------------------------------------------------------------------
+
+
+def _wrap(array, node):
+    """A Tensor of an array and a node."""
+    tensor = _new(Tensor)
+    tensor.array = array
+    tensor.node = node
+    return tensor
+
+
+def _unary(op, x):
+    """Apply an op of one input and no attributes."""
+    array = x.array
+    y = op.forward(array)
+    node = x.node
+    if node is not None and graph.mode.recording:
+        node = graph.Node(op, (node,), op.keep(y, array), _NO_ATTRS, _array.writes)
+    else:
+        node = None
+    return _wrap(y, node)
+
+
+def _binary(op, x, y):
+    """Apply an op of two inputs, one of which may be a number or a NumPy array."""
+    if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
+        try:
+            x, y = _operands(x, y)
+        except TypeError:
+            if isinstance(x, (Tensor, *_NUMBERS)) and isinstance(y, (Tensor, *_NUMBERS)):
+                raise
+            return NotImplemented  # let the other operand try; else Python says it well
+    if x.array.dtype is not y.array.dtype:
+        return apply(op, (x, y), _NO_ATTRS)
+    a, b = x.array, y.array
+    z = op.forward(a, b)
+    p, q = x.node, y.node
+    node = None
+    if (p is not None or q is not None) and graph.mode.recording and z.dtype.is_float:
+        node = graph.Node(op, (p, q), op.keep(z, a, b), _NO_ATTRS, _array.writes)
+    return _wrap(z, node)
+
+
+_NUMBERS = (float, int)
+
+
+def _operands(x, y):
+    if isinstance(x, Tensor):
+        return x, _as_tensor(y, x.array)
+    return _as_tensor(x, y.array), y
+
+
+def _as_tensor(x, like=None):
+    """An input of an op as a Tensor: itself, a number, a NumPy array or an Array."""
+    if isinstance(x, Tensor):
+        return x
+    if isinstance(x, _NUMBERS):
+        if like is None:
+            return _wrap(constant(x, number_dtype()), None)
+        return _wrap(array_of(x, like), None)
+    if is_numpy(x):
+        return _wrap(array_from_numpy(x), None)
+    if isinstance(x, Array):
+        return _wrap(x, None)
+    raise TypeError(f"an input must be a Tensor, a number or a NumPy array, not {x!r}")
+
+
+@interpreter(Tensor)
+def _on_tensors(op, inputs, attrs):
+    return apply(op, inputs, op.complete(attrs))
+
+
+def apply(op, inputs, attrs):
+    """Apply an op to Tensors, numbers and NumPy arrays, and record it.
+
+    Parameters
+    ----------
+    op : Op
+    inputs : sequence
+        Its inputs; a number takes the dtype of the first float tensor it meets.
+    attrs : dict
+        All of its attributes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As the op says, before any kernel runs.
+    """
+    like = _dtype_giver(inputs)
+    try:
+        tensors = [_as_tensor(x, like) for x in inputs]
+    except TypeError as error:
+        raise TypeError(f"{op.name}: {error}") from None
+    if op.promotes:
+        tensors = _promoted(tensors, op.promotes)
+    arrays = [x.array for x in tensors]
+    y = op.forward(*arrays, **attrs)
+    parents = tuple([x.node for x in tensors])
+    node = None
+    if graph.mode.recording and y.dtype.is_float and any(parents):
+        node = graph.Node(op, parents, op.keep(y, *arrays), attrs, _array.writes)
+    return _wrap(y, node)
+
+
+def _dtype_giver(inputs):
+    """The array whose dtype numbers take: the first float one."""
+    for x in inputs:
+        if isinstance(x, Tensor) and x.array.dtype.is_float:
+            return x.array
+    return None
+
+
+def _promoted(tensors, which):
+    """The tensors, those from number `which` - 1 on in the dtype in which they meet.
+
+    The casts are recorded, so that each input gets its gradient in its own dtype.
+    """
+    first, meeting = tensors[: which - 1], tensors[which - 1 :]
+    dtype = meeting[0].dtype
+    for x in meeting[1:]:
+        dtype = dtype if x.dtype is dtype else promote(dtype, x.dtype)
+    return [*first, *[x if x.dtype is dtype else x.astype(dtype) for x in meeting]]
+
+
+# ---- in place ------------------------------------------------------------------------------------------
+
+
+def _refuse_if_recorded(op, instead, *operands):
+    if graph.mode.recording and any(isinstance(x, Tensor) and x.requires_grad for x in operands):
+        raise RuntimeError(
+            f"{op}: a tensor through which gradients flow cannot be written to; write "
+            f"{instead}, or do it under no_grad()"
+        )
+
+
+def _write(target, source, op):
+    """Overwrite an array with a number, or with values that broadcast to it."""
+    if not isinstance(source, Tensor) and not isinstance(source, _NUMBERS) and not is_numpy(source):
+        raise TypeError(f"{op}: needs a Tensor, a number or a NumPy array, not {source!r}")
+    if isinstance(source, _NUMBERS):
+        value = number(source, target.dtype)
+    else:
+        value = _as_tensor(source).array
+    if _array.broadcast_shape(op, value.shape, target.shape) != target.shape:
+        raise ValueError(f"{op}: shape {value.shape} does not fit into shape {target.shape}")
+    copy_into(target, _array.expand(value, target.shape), op)
+
+
+def _in_place(op, x, y, instead):
+    name = f"{op.name} in place"
+    _refuse_if_recorded(name, instead, x, y)
+    try:
+        y = _as_tensor(y, x.array)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from None
+    a, b = x.array, y.array
+    if b.dtype is not a.dtype and not (a.dtype.is_float and b.dtype.is_float):
+        if not a.dtype.is_float and promote(a.dtype, b.dtype).is_float or op is arith.div:
+            raise TypeError(f"{name}: x is {a.dtype} and cannot hold the result; write {instead}")
+    if a.shape == b.shape and a.dtype is b.dtype and a.strides is None and b.strides is None:
+        mark_written(a, name)
+        status = lib.tga_binary_forward(
+            op.row, a.dtype.code, a.size, a.data, 1, b.data, 1, a.data
+        )
+        kernels.check(status, name)
+    else:
+        result = op.forward(a, b)
+        if result.shape != a.shape:
+            raise ValueError(f"{name}: y of shape {b.shape} does not fit into x of shape {a.shape}")
+        copy_into(a, result, name)
+    return x
+
+
+# ---- backward ------------------------------------------------------------------------------------------
+
+
+def _seed(output, gradient, op):
+    """The gradient with which backward begins."""
+    if gradient is None:
+        if output.size != 1:
+            raise ValueError(
+                f"{op}: the output has shape {output.shape}, so its gradient must be given; "
+                f"or reduce it to one number, with .sum() or .mean()"
+            )
+        return _wrap(full(output.shape, 1.0, output.dtype), None)
+    if not isinstance(gradient, Tensor):
+        gradient = Tensor(gradient, dtype=output.dtype)
+    if gradient.shape != output.shape or gradient.dtype is not output.dtype:
+        raise ValueError(
+            f"{op}: the output is {output.dtype} of shape {output.shape}, but its gradient is "
+            f"{gradient.dtype} of shape {gradient.shape}"
+        )
+    return gradient
+
+
+def _run(seeds, create_graph, retain_graph, receive):
+    """Backward from `seeds`; tell `receive` each node with its gradient, a Tensor.
+
+    A tensor that is handed out shares its memory with no other: neither with the
+    gradient of another node (addition passes its own on to both operands), nor with
+    the seed.
+    """
+    retain_graph = create_graph if retain_graph is None else retain_graph
+    if create_graph:
+        graph.backward(seeds, _pull_back_recorded, receive, retain_graph)
+        return
+    taken = {id(seed.array.version) for seed in seeds.values()}
+
+    def deliver(node, gradient):
+        if not receive.wants(node):
+            return
+        if gradient.strides is not None or id(gradient.version) in taken:
+            gradient = convert(gradient, gradient.dtype)
+        taken.add(id(gradient.version))
+        receive(node, _wrap(gradient, None))
+
+    arrays = {node: seed.array for node, seed in seeds.items()}
+    with graph.no_grad():
+        graph.backward(arrays, _pull_back, deliver, retain_graph)
+
+
+def _check_fresh(node):
+    """Raise if anything saved for a derivative has been written to since."""
+    for value in node.saved:
+        if type(value) is Array and value.version[0] > node.time:
+            raise RuntimeError(
+                f"backward: a tensor that {node.op.name} needs for its derivative, of shape "
+                f"{value.shape}, was written to in place after it was used; clone() it before "
+                f"the write"
+            )
+
+
+def _pull_back(node, gy):
+    """The gradients of an op's inputs, as arrays: by kernels, recording nothing."""
+    _check_fresh(node)
+    return node.op.backward(node.parents, gy, node.saved, node.attrs)
+
+
+def _pull_back_recorded(node, gy):
+    """The same as tensors, by the record's formula: each step is recorded in turn.
+
+    What was saved gets its place in the graph back: an input the node that made it,
+    the output this very node.  Else a derivative through a saved y would be lost.
+    """
+    _check_fresh(node)
+    saved = [
+        _wrap(value, origin) if type(value) is Array else value
+        for value, origin in zip(node.saved, (node, *node.parents), strict=True)
+    ]
+    return node.op.backward(node.parents, gy, saved, node.attrs)
+
+
+def grad(outputs, inputs, grad_outputs=None, create_graph=False, retain_graph=None):
+    """The gradients of `outputs` with respect to `inputs`; no `.grad` is touched.
+
+    Parameters
+    ----------
+    outputs : Tensor or sequence of Tensors
+        What is differentiated; the sum of all, if several.
+    inputs : Tensor or sequence of Tensors
+        With respect to what: leaves, or tensors computed on the way.
+    grad_outputs : Tensor or sequence of (Tensor or None), optional
+        The gradient with respect to each output.  Default: 1, for one element.
+    create_graph : bool
+        Record the computation of the gradients, so that they can be differentiated.
+    retain_graph : bool, optional
+        Keep the graph, to run again.  Default: as `create_graph`.
+
+    Returns
+    -------
+    tuple of Tensor
+        One for each input, of its shape; zeros where no output depends on it.
+
+    Raises
+    ------
+    ValueError
+        If an input does not require a gradient, or a gradient is missing or of the
+        wrong shape.
+
+    Examples
+    --------
+    >>> x = Tensor(3.0, requires_grad=True)
+    >>> (first,) = grad(x * x * x, x, create_graph=True)
+    >>> (second,) = grad(first, x)
+    >>> first.item(), second.item()
+    (27.0, 18.0)
+    """
+    outputs, inputs = _sequence(outputs, "outputs"), _sequence(inputs, "inputs")
+    if grad_outputs is None:
+        grad_outputs = [None] * len(outputs)
+    elif isinstance(grad_outputs, Tensor):
+        grad_outputs = [grad_outputs]
+    if len(grad_outputs) != len(outputs):
+        raise ValueError(f"grad: {len(outputs)} outputs, but {len(grad_outputs)} grad_outputs")
+    for i, x in enumerate(inputs):
+        if x.node is None:
+            raise ValueError(f"grad: input {i} does not require a gradient")
+    seeds = {}
+    for y, gradient in zip(outputs, grad_outputs, strict=True):
+        if y.node is not None:
+            seed = _seed(y, gradient, "grad")
+            seeds[y.node] = seeds[y.node] + seed if y.node in seeds else seed
+    found = _Found(x.node for x in inputs)
+    _run(seeds, create_graph, retain_graph, found)
+    gradients = []
+    for x in inputs:
+        gradient = found.gradients[x.node]
+        if gradient is None:
+            gradient = _wrap(full(x.shape, 0.0, x.dtype), None)
+        gradients.append(gradient)
+    return tuple(gradients)
+
+
+def _sequence(tensors, name):
+    tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    for x in tensors:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"grad: {name} must be Tensors, not {x!r}")
+    return tensors
+
+
+class _Found:
+    """Receives the gradients of the nodes that `grad` was asked for."""
+
+    def __init__(self, nodes):
+        self.gradients = dict.fromkeys(nodes)
+
+    def wants(self, node):
+        return node in self.gradients
+
+    def __call__(self, node, gradient):
+        if node in self.gradients:
+            self.gradients[node] = gradient
+
+
+class _Accumulate:
+    """Receives the gradients of leaves, and adds them to what is there."""
+
+    def wants(self, node):
+        return type(node) is graph.Leaf
+
+    def __call__(self, node, gradient):
+        if type(node) is graph.Leaf:
+            node.grad = gradient if node.grad is None else node.grad + gradient
+
+
+_accumulate = _Accumulate()
+
+
+def from_numpy(a):
+    """A Tensor on the same memory as a NumPy array.
+
+    Parameters
+    ----------
+    a : numpy.ndarray
+        Of one of the five dtypes.  Writes to either are seen by the other, and not
+        noticed by the graph.
+
+    Raises
+    ------
+    TypeError
+        For anything else, and for other dtypes.
+    """
+    if not is_numpy(a) or not hasattr(a, "__array_interface__") or not hasattr(a, "base"):
+        raise TypeError(f"from_numpy: needs a NumPy array, not {type(a).__name__}")
+    return _wrap(view_of_numpy(a), None)
