@@ -2,20 +2,34 @@
  *
  * k is cut into blocks of at most TGA_GEMM_KC, by k alone.  Within a block each
  * element of C is one chain of fma, k ascending; the blocks are added to C in
- * order.  An element is so a function of its row of A, its column of B and of
- * k: how m and n are cut, what is packed and who computes it changes no bit.
+ * order.  So an element is a function of its row of A, its column of B and k:
+ * how m and n are cut, what is packed and who computes it changes no bit.
+ *
+ * Packing is therefore a matter of speed alone.  It is done only where it pays,
+ * and where its workspace cannot be had the product is computed in place.
+ *
+ * The loops carry the numbers of the BLIS papers: LOOP 5 to 3 are here, 2 and 1
+ * and the micro-kernel in gemm.tmpl.h.
  */
 #include "kernels.h"
 
-#define MC 336  /* rows of A that stay in the L2 cache */
-#define NC 2048 /* columns of B that stay in the L3 cache */
+/* Rows of A that stay in the L2 cache: 512 deep, 252 KiB of float, 504 of double.
+ * A multiple of the heights of the tiles, 6 and 14. */
+#define MC 126
+/* Bytes in a row of the part of B that is packed at a time: 512 deep, 4 MiB. */
+#define NC_BYTES 8192
+/* A block of B that fits into the L2 cache is read in place. */
+#define B_IN_PLACE_BYTES (1 << 20)
+/* m * n * k that is worth a thread: about 5 microseconds of one. */
+#define THREAD_WORK 500000.0
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t div_up(int64_t a, int64_t b) { return a / b + (a % b != 0); }
+/* For a >= 0, b > 0; the common small cases without a division. */
+static int64_t div_up(int64_t a, int64_t b) { return a <= b ? a > 0 : (a - 1) / b + 1; }
 
 typedef struct {
     int trans_a, trans_b;
-    int64_t m, n, k;
+    int64_t m, n, k, kc; /* kc: the blocks of k */
     double alpha;
     const char *a;
     int64_t lda;
@@ -27,83 +41,188 @@ typedef struct {
     const char *bias;
     int64_t size; /* bytes of an element */
     const tga_gemm_kernels *kernels;
+    int pack_a;
 } product;
 
-/* m rows in equal panels, none higher than the kernel's tile: fewer rows in each
- * cost nothing, a narrow last panel would. */
-static int64_t panel_rows(int64_t m, int64_t mr) { return div_up(m, div_up(m, mr)); }
+/* ---- one block of k, in one thread ------------------------------------------- */
 
-/* The length of the blocks of k. */
-static int64_t block_depth(int64_t k) { return k ? div_up(k, div_up(k, TGA_GEMM_KC)) : 1; }
-
-static void direct(const product *g)
+static const char *a_at(const product *g, int64_t i, int64_t p)
 {
-    const int64_t kc = block_depth(g->k);
+    return g->a + (g->trans_a ? p * g->lda + i : i * g->lda + p) * g->size;
+}
+
+static const char *b_at(const product *g, int64_t p, int64_t j)
+{
+    return g->b + (g->trans_b ? j * g->ldb + p : p * g->ldb + j) * g->size;
+}
+
+/* NULL, then nothing is packed, if there is no need or no memory. */
+static char *a_workspace(const product *g)
+{
+    return g->pack_a ? tga_alloc((size_t)(g->size * (MC + 64) * (TGA_GEMM_KC + 32))) : NULL;
+}
+
+/* Rows [i0, i1), columns [j0, j1) of C, block of k that begins at p.
+ * a_pack: workspace or NULL; b_pack: these columns of B, packed, or NULL. */
+static void block(const product *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1, int64_t p,
+                  char *a_pack, const char *b_pack)
+{
+    const tga_gemm_kernels *kernels = g->kernels;
     tga_gemm_block block = {
-        .m = g->m,
-        .n = g->n,
-        .mr = panel_rows(g->m, g->kernels->mr),
-        .a_panel = g->trans_a ? 1 : g->lda,
-        .a_row = g->trans_a ? 1 : g->lda,
-        .a_step = g->trans_a ? g->lda : 1,
+        .n = j1 - j0,
+        .k = min64(g->kc, g->k - p),
+        .b = b_pack ? b_pack : b_at(g, p, j0),
         .alpha = g->alpha,
-        .c = g->c,
+        .beta = p == 0 ? g->beta : 1,
         .ldc = g->ldc,
+        .bias = g->bias && p + g->kc >= g->k ? g->bias + j0 * g->size : NULL,
     };
-    /* LOOP 4: split k (A, B) */
+    /* LOOP 3: split m (A, C) */
+    for (int64_t i = i0; i < i1; i += MC) {
+        block.m = min64(MC, i1 - i);
+        /* Panels of equal height: all a little lower costs nothing, one much lower
+         * than the others would. */
+        const int64_t panels = div_up(block.m, kernels->mr);
+        block.mr = panels == 1 ? block.m : div_up(block.m, panels);
+        block.a = a_at(g, i, p);
+        block.c = g->c + (i * g->ldc + j0) * g->size;
+        if (a_pack) {
+            kernels->pack_a(g->trans_a, g->lda, a_pack, &block);
+        } else {
+            block.a_row = g->trans_a ? 1 : g->lda;
+            block.a_step = g->trans_a ? g->lda : 1;
+            block.a_panel = block.mr * block.a_row;
+        }
+        if (b_pack)
+            kernels->block(&block);
+        else
+            kernels->direct(&block, g->trans_b, g->ldb);
+    }
+}
+
+/* ---- B in place: C is cut into a grid of tasks, all of k in each ---------------- */
+
+/* Rows [i0, i1), columns [j0, j1) of C. */
+static void in_place(const product *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1, char *a_pack)
+{
+    /* LOOP 4: split k (A, B); k == 0 is one empty block */
     int64_t p = 0;
     do {
-        block.k = min64(kc, g->k - p);
-        block.a = g->a + p * block.a_step * g->size;
-        block.b = g->b + p * (g->trans_b ? 1 : g->ldb) * g->size;
-        block.beta = p == 0 ? g->beta : 1;
-        block.bias = p + block.k == g->k ? g->bias : NULL;
-        g->kernels->direct(&block, g->trans_b, g->ldb);
-        p += kc;
+        block(g, i0, i1, j0, j1, p, a_pack, NULL);
+        p += g->kc;
     } while (p < g->k);
 }
 
-static void blocked(const product *g, char *workspace)
-{
-    const tga_gemm_kernels *kernels = g->kernels;
-    const int64_t size = g->size, kc = block_depth(g->k);
-    char *a_pack = workspace, *b_pack = workspace + MC * TGA_GEMM_KC * size;
+typedef struct {
+    const product *g;
+    int64_t rows, columns; /* of a task */
+    int64_t across;        /* tasks beside each other */
+} grid;
 
+static void grid_tasks(void *context, int64_t begin, int64_t end)
+{
+    const grid *t = context;
+    const product *g = t->g;
+    char *a_pack = a_workspace(g);
+    for (int64_t task = begin; task < end; task++) {
+        const int64_t i = task / t->across * t->rows, j = task % t->across * t->columns;
+        in_place(g, i, min64(i + t->rows, g->m), j, min64(j + t->columns, g->n), a_pack);
+    }
+    tga_free(a_pack);
+}
+
+static void in_place_parallel(const product *g, double work)
+{
+    const int64_t threads = tga_threads_get(), mr = g->kernels->mr, nr = g->kernels->nr;
+    /* Two tasks for a thread, so that a slow one can leave work to the others. */
+    const int64_t tasks = threads == 1 ? 1 : (int64_t)(work / THREAD_WORK < 2.0 * (double)threads
+                                                           ? work / THREAD_WORK
+                                                           : 2.0 * (double)threads);
+    /* Each task packs the strips of a transposed B for itself, so then columns are
+     * split first, else rows. */
+    int64_t down = g->trans_b ? 1 : min64(tasks, div_up(g->m, mr));
+    const int64_t across = min64(div_up(tasks, down), div_up(g->n, nr));
+    if (g->trans_b)
+        down = min64(div_up(tasks, across), div_up(g->m, mr));
+    grid t = {.g = g, .rows = div_up(g->m, down), .columns = div_up(div_up(g->n, across), nr) * nr};
+    t.across = div_up(g->n, t.columns);
+    tga_parallel(t.across * div_up(g->m, t.rows), 1, grid_tasks, &t);
+}
+
+/* ---- B packed, once for all threads ----------------------------------------------- */
+
+typedef struct {
+    const product *g;
+    int64_t j, n, p; /* columns [j, j + n), block of k at p */
+    char *b_pack;
+} packed;
+
+/* Strips [begin, end) of the columns. */
+static void pack_strips(void *context, int64_t begin, int64_t end)
+{
+    const packed *s = context;
+    const product *g = s->g;
+    const int64_t nr = g->kernels->nr, k = min64(g->kc, g->k - s->p), j = begin * nr;
+    g->kernels->pack_b(g->trans_b, min64(end * nr, s->n) - j, k, b_at(g, s->p, s->j + j), g->ldb,
+                       s->b_pack + j * k * g->size);
+}
+
+/* Rows [begin, end) of C. */
+static void packed_rows(void *context, int64_t begin, int64_t end)
+{
+    const packed *s = context;
+    char *a_pack = a_workspace(s->g);
+    block(s->g, begin, end, s->j, s->j + s->n, s->p, a_pack, s->b_pack);
+    tga_free(a_pack);
+}
+
+static void packed_parallel(const product *g, char *b_pack)
+{
+    const int64_t nc = NC_BYTES / g->size;
     /* LOOP 5: split n (B, C) */
-    for (int64_t j = 0; j < g->n; j += NC) {
-        const int64_t nc = min64(NC, g->n - j);
+    for (int64_t j = 0; j < g->n; j += nc) {
+        packed s = {.g = g, .j = j, .n = min64(nc, g->n - j), .b_pack = b_pack};
         /* LOOP 4: split k (A, B) */
-        for (int64_t p = 0; p < g->k; p += kc) {
-            const int64_t depth = min64(kc, g->k - p);
-            kernels->pack_b(g->trans_b, nc, depth,
-                            g->b + (g->trans_b ? j * g->ldb + p : p * g->ldb + j) * size, g->ldb,
-                            b_pack);
-            /* LOOP 3: split m (A, C) */
-            for (int64_t i = 0; i < g->m; i += MC) {
-                const int64_t mc = min64(MC, g->m - i), mr = panel_rows(mc, kernels->mr);
-                kernels->pack_a(g->trans_a, mc, depth, mr,
-                                g->a + (g->trans_a ? p * g->lda + i : i * g->lda + p) * size,
-                                g->lda, a_pack);
-                const tga_gemm_block block = {
-                    .m = mc,
-                    .n = nc,
-                    .k = depth,
-                    .mr = mr,
-                    .a = a_pack,
-                    .a_panel = depth,
-                    .a_row = 1,
-                    .a_step = mr,
-                    .b = b_pack,
-                    .alpha = g->alpha,
-                    .beta = p == 0 ? g->beta : 1,
-                    .c = g->c + (i * g->ldc + j) * size,
-                    .ldc = g->ldc,
-                    .bias = g->bias && p + depth == g->k ? g->bias + j * size : NULL,
-                };
-                kernels->block(&block);
-            }
+        for (; s.p < g->k; s.p += g->kc) {
+            tga_parallel(div_up(s.n, g->kernels->nr), 4, pack_strips, &s);
+            tga_parallel(g->m, MC / 3, packed_rows, &s);
         }
     }
+}
+
+/* ---- one product --------------------------------------------------------------------- */
+
+/* Rows a multiple of 4096 bytes apart, or nearly, meet in the same few lines of the
+ * caches and drive each other out. */
+static int rows_collide(int64_t ld, int64_t size)
+{
+    return ld >= 4096 / size - 2 && ((ld + 2) * size & 4095) <= 4 * size;
+}
+
+static void multiply(product *g)
+{
+    const double work = (double)g->m * (double)g->n * (double)g->k;
+    if (work < 2 * THREAD_WORK) {
+        in_place(g, 0, g->m, 0, g->n, NULL);
+        return;
+    }
+    /* Each strip reads all of A: a copy of A pays from some strips on.  Each panel
+     * reads all of B, likewise.  A transposed B costs a copy in any case. */
+    g->pack_a = !g->trans_a && rows_collide(g->lda, g->size) && g->n >= 8 * g->kernels->nr;
+    const int pack_b = g->trans_b ? g->m > 2 * MC
+                                  : g->m >= 8 * g->kernels->mr &&
+                                        (rows_collide(g->ldb, g->size) ||
+                                         (double)g->kc * (double)g->n * (double)g->size > B_IN_PLACE_BYTES);
+    char *b_pack = NULL;
+    if (pack_b) {
+        const int64_t nr = g->kernels->nr;
+        b_pack = tga_alloc((size_t)(g->kc * min64(NC_BYTES, div_up(g->n, nr) * nr * g->size)));
+    }
+    if (b_pack)
+        packed_parallel(g, b_pack);
+    else
+        in_place_parallel(g, work);
+    tga_free(b_pack);
 }
 
 int tga_gemm(int dtype, int trans_a, int trans_b, int64_t m, int64_t n, int64_t k, double alpha,
@@ -114,48 +233,87 @@ int tga_gemm(int dtype, int trans_a, int trans_b, int64_t m, int64_t n, int64_t 
         return TGA_NO_KERNEL;
     if (m <= 0 || n <= 0)
         return TGA_OK;
-    const product g = {
-        .trans_a = trans_a, .trans_b = trans_b, .m = m,       .n = n,     .k = k,
-        .alpha = alpha,     .a = a,             .lda = lda,   .b = b,     .ldb = ldb,
-        .beta = beta,       .c = c,             .ldc = ldc,   .bias = bias,
-        .size = (int64_t)tga_item_size(dtype),
+    product g = {
+        .trans_a = trans_a,
+        .trans_b = trans_b,
+        .m = m,
+        .n = n,
+        .k = k,
+        .kc = k <= TGA_GEMM_KC ? k : div_up(k, div_up(k, TGA_GEMM_KC)),
+        .alpha = alpha,
+        .a = a,
+        .lda = lda,
+        .b = b,
+        .ldb = ldb,
+        .beta = beta,
+        .c = c,
+        .ldc = ldc,
+        .bias = bias,
+        .size = dtype == TGA_FLOAT32 ? 4 : 8,
         .kernels = &tga_kernels_current()->gemm[dtype == TGA_FLOAT64],
     };
-    if (k == 0 || (double)m * (double)n * (double)k <= 64. * 64 * 64 || m < 32) {
-        direct(&g);
-        return TGA_OK;
-    }
-    const size_t size = (size_t)(g.size * TGA_GEMM_KC * (MC + g.kernels->mr + NC + g.kernels->nr));
-    char *workspace = tga_alloc(size);
-    if (!workspace)
-        return TGA_NO_MEMORY;
-    blocked(&g, workspace);
-    tga_free(workspace);
+    multiply(&g);
     return TGA_OK;
+}
+
+/* ---- a batch of products ----------------------------------------------------------------- */
+
+/* Batch indices [begin, end). */
+typedef struct {
+    int dtype, trans_a, trans_b;
+    int64_t m, n, k;
+    const tga_layout *batch;
+    const char *a;
+    int64_t lda;
+    const char *b;
+    int64_t ldb;
+    char *c;
+    int64_t ldc;
+} batched;
+
+static void batch_items(void *context, int64_t begin, int64_t end)
+{
+    const batched *g = context;
+    const tga_layout *batch = g->batch;
+    const int64_t size = (int64_t)tga_item_size(g->dtype);
+    int64_t index[TGA_MAX_DIMS], offset[3] = {0, 0, 0};
+    for (int64_t d = batch->ndim - 1, rest = begin; d >= 0; d--) {
+        index[d] = rest % batch->shape[d];
+        rest /= batch->shape[d];
+        for (int i = 0; i < 3; i++)
+            offset[i] += index[d] * batch->stride[i][d];
+    }
+    for (int64_t item = begin; item < end; item++) {
+        tga_gemm(g->dtype, g->trans_a, g->trans_b, g->m, g->n, g->k, 1.0, g->a + offset[1] * size,
+                 g->lda, g->b + offset[2] * size, g->ldb, 0.0, g->c + offset[0] * size, g->ldc, NULL);
+        for (int64_t d = batch->ndim - 1; d >= 0; d--) {
+            const int64_t step = ++index[d] < batch->shape[d] ? 1 : 1 - batch->shape[d];
+            for (int i = 0; i < 3; i++)
+                offset[i] += step * batch->stride[i][d];
+            if (step == 1)
+                break;
+            index[d] = 0;
+        }
+    }
 }
 
 int tga_gemm_batched(int dtype, int trans_a, int trans_b, int64_t m, int64_t n, int64_t k,
                      const tga_layout *batch, const void *a, int64_t lda, const void *b, int64_t ldb,
                      void *c, int64_t ldc)
 {
-    const int64_t size = (int64_t)tga_item_size(dtype);
+    if (dtype != TGA_FLOAT32 && dtype != TGA_FLOAT64)
+        return TGA_NO_KERNEL;
+    batched g = {dtype, trans_a, trans_b, m, n, k, batch, a, lda, b, ldb, c, ldc};
     int64_t count = 1;
     for (int64_t d = 0; d < batch->ndim; d++)
         count *= batch->shape[d];
-    for (int64_t item = 0; item < count; item++) {
-        int64_t offset[3] = {0, 0, 0};
-        for (int64_t d = batch->ndim - 1, rest = item; d >= 0; d--) {
-            const int64_t index = rest % batch->shape[d];
-            rest /= batch->shape[d];
-            for (int i = 0; i < 3; i++)
-                offset[i] += index * batch->stride[i][d];
-        }
-        const int status = tga_gemm(dtype, trans_a, trans_b, m, n, k, 1.0,
-                                    (const char *)a + offset[1] * size, lda,
-                                    (const char *)b + offset[2] * size, ldb, 0.0,
-                                    (char *)c + offset[0] * size, ldc, NULL);
-        if (status != TGA_OK)
-            return status;
-    }
+    if (count <= 0 || m <= 0 || n <= 0)
+        return TGA_OK;
+    const double work = (double)m * (double)n * (double)k;
+    if (work * (double)count < 2 * THREAD_WORK || work > 64 * THREAD_WORK)
+        batch_items(&g, 0, count);
+    else
+        tga_parallel(count, work > THREAD_WORK ? 1 : (int64_t)(THREAD_WORK / (work + 1)) + 1,
+                     batch_items, &g);
     return TGA_OK;
 }

@@ -1,34 +1,33 @@
-/* gemm.tmpl.h: the matrix product, as far as it depends on dtype and vectors.
+/* gemm.tmpl.h: the matrix product, as far as it depends on vectors and dtype.
  *
  * Parameters: those of vec.h, and
  *   GEMM_MR    rows, and
  *   GEMM_NV    vectors in a row, of the largest tile that the micro-kernel
- *              keeps in registers: GEMM_MR * GEMM_NV accumulators, GEMM_NV
- *              vectors of B and one element of A repeated.  6 x 2 fills 16
- *              vector registers, 14 x 2 fills 32.  GEMM_MR: 6 or 14.  GEMM_NV: 2.
+ *              keeps in registers: GEMM_MR * GEMM_NV sums, GEMM_NV vectors of
+ *              B, one element of A repeated.  6 x 2 fills 16 vector registers,
+ *              14 x 2 fills 32.  Legal and tested: 6 or 14, and 2.
  *
- * gemm.c holds what is common: the outer loops, the choice of path, threads.
+ * gemm.c holds what is compiled once: the outer loops, the choice of path, threads.
  *
- * The micro-kernel
+ * The micro-kernel:
  *
- *                       nr = nv * VL
- *                     +--------------+
- *                     |  b[0 * step] |
- *                     |  b[1 * step] |  k rows, each contiguous; read whole
- *                     |     ...      |
- *                     +--------------+
- *        k
- *   +---------+       +--------------+
- *   |         |       |              |
- *   |    a    |  mr   |     tile     |   tile[i][j] = sum over p of
- *   |         |       |              |       a[i * row + p * step] * b[p * step + j]
- *   +---------+       +--------------+
+ *                              nr = nv * VL
+ *                            +--------------+
+ *                            |  b + 0 step  |
+ *                            |  b + 1 step  |  k rows, read as whole vectors
+ *                            |     ...      |
+ *                 k          +--------------+
+ *            +---------+     +--------------+
+ *            |         |     |              |
+ *         mr |    a    |     |     tile     |  tile[i][j] = sum over p of
+ *            |         |     |              |      a[i * a_row + p * a_step]
+ *            +---------+     +--------------+      * b[p * b_step + j]
  *
- * is one chain of v_fma per element, p ascending from 0.  As A is read one
- * element at a time, any pair of strides will do: A in place, A transposed in
- * place, A packed.  The matrix is then the same to the kernel in all cases, and
- * packing is a matter of speed alone.  Of B whole vectors are read, so a last
- * narrow strip and a transposed B are packed always.
+ * Each element is one chain of v_fma, p ascending, from 0; every path through
+ * this file ends in it.  Of A it reads single elements, so any two strides will
+ * do: A in place, A transposed in place, A packed.  Of B it reads whole vectors,
+ * so a transposed B and a narrow last strip are packed always, B otherwise only
+ * if that is faster.
  */
 #ifndef TGA_GEMM_TMPL_H
 #define TGA_GEMM_TMPL_H
@@ -39,11 +38,14 @@
 #define GEMM_UNROLL _Pragma("GCC unroll 16")
 #endif
 
+/* No instruction, but the compiler must take x for changed. */
+#define GEMM_KEEP(x) __asm__("" : "+r"(x))
+
 #define GEMM_NR (GEMM_NV * VL)
 
 #define GEMM_TABLE(suffix)                                                                         \
     {                                                                                              \
-        .mr = GEMM_MR, .nr = GEMM_NV * VBYTES / (int64_t)sizeof((gemm_element_##suffix){0}),       \
+        .mr = GEMM_MR, .nr = GEMM_NV * VBYTES / (int64_t)sizeof(gemm_element_##suffix),            \
         .block = gemm_block_##suffix, .direct = gemm_direct_##suffix,                              \
         .pack_a = gemm_pack_a_##suffix, .pack_b = gemm_pack_b_##suffix,                            \
     }
@@ -52,12 +54,12 @@
 
 typedef T TN(gemm_element);
 
-/* ---- the micro-kernel ------------------------------------------------------ */
+/* ---- the micro-kernel ------------------------------------------------------- */
 
-/* c = tile, or c += tile. */
+/* c (mr, n) = tile or, if add, c += tile, with (nv - 1) * VL < n <= nv * VL. */
 static ALWAYS_INLINE void TN(gemm_tile)(const int mr, const int nv, int64_t k, const T *a,
                                         int64_t a_row, int64_t a_step, const T *b, int64_t b_step,
-                                        T *c, int64_t ldc, int add)
+                                        T *c, int64_t ldc, int64_t n, int add)
 {
     V acc[GEMM_MR][GEMM_NV];
     GEMM_UNROLL
@@ -66,180 +68,309 @@ static ALWAYS_INLINE void TN(gemm_tile)(const int mr, const int nv, int64_t k, c
         for (int v = 0; v < nv; v++)
             acc[i][v] = (V){0};
 
-    for (int64_t p = 0; p < k; p++) {
-        V b_row[GEMM_NV];
-        GEMM_UNROLL
-        for (int v = 0; v < nv; v++)
-            b_row[v] = v_load(b + v * VL);
-        GEMM_UNROLL
-        for (int i = 0; i < mr; i++) {
-            const V a_ip = v_splat(a[i * a_row]);
+    /* Addresses of the rows of A.  A machine address is a base and an index times
+     * 1, 2, 4 or 8: the odd multiples of the row's length give all rows, and half
+     * as many registers do.  The compiler is kept from multiplying them out. */
+    int64_t odd[(GEMM_MR + 1) / 2];
+    GEMM_UNROLL
+    for (int i = 0; i < mr; i += 2)
+        odd[i / 2] = (i + 1) * a_row * (int64_t)sizeof(T);
+
+    /* The lines of c are asked for on the way, every fourth row with each quarter
+     * of a long sum.  Asked for all at once they would hold up A and B; not asked
+     * for, they would be waited for at the end. */
+    const int64_t quarter = k < 256 ? k : (k + 3) / 4;
+    int64_t first = 0;
+    for (int64_t p = 0; p < k; first++) {
+        for (int64_t i = first; i < mr; i += 4) {
+            __builtin_prefetch(c + i * ldc, 1);
+            __builtin_prefetch(c + i * ldc + n - 1, 1);
+        }
+        const int64_t end = k - p < quarter ? k : p + quarter;
+        for (; p < end; p++) {
+            const char *a_p = (const char *)(a + p * a_step);
+            V b_p[GEMM_NV];
             GEMM_UNROLL
             for (int v = 0; v < nv; v++)
-                acc[i][v] = v_fma(a_ip, b_row[v], acc[i][v]);
+                b_p[v] = v_load(b + p * b_step + v * VL);
+            GEMM_UNROLL
+            for (int i = 0; i < mr; i += 2)
+                GEMM_KEEP(odd[i / 2]);
+            GEMM_UNROLL
+            for (int i = 0; i < mr; i++) {
+                const int twos = i ? __builtin_ctz((unsigned)i) : 0;
+                const int64_t row = i ? odd[i >> twos >> 1] << twos : 0;
+                const V a_ip = v_splat(*(const T *)(a_p + row));
+                GEMM_UNROLL
+                for (int v = 0; v < nv; v++)
+                    acc[i][v] = v_fma(a_ip, b_p[v], acc[i][v]);
+            }
         }
-        a += a_step;
-        b += b_step;
     }
 
+    const int64_t last = n - (nv - 1) * VL; /* columns in the last vector */
     GEMM_UNROLL
-    for (int i = 0; i < mr; i++)
+    for (int i = 0; i < mr; i++) {
+        T *c_i = c + i * ldc;
         GEMM_UNROLL
-        for (int v = 0; v < nv; v++) {
-            T *c_iv = c + i * ldc + v * VL;
-            v_store(c_iv, add ? acc[i][v] + v_load(c_iv) : acc[i][v]);
-        }
+        for (int v = 0; v < nv - 1; v++)
+            v_store(c_i + v * VL, add ? acc[i][v] + v_load(c_i + v * VL) : acc[i][v]);
+        T *c_last = c_i + (nv - 1) * VL;
+        const V x = acc[i][nv - 1];
+        if (last == VL)
+            v_store(c_last, add ? x + v_load(c_last) : x);
+        else
+            v_store_n(c_last, add ? x + v_load_n(c_last, last) : x, last);
+    }
 }
 
-/* One function for each height and width: the accumulators are registers only
- * if their number is known to the compiler. */
+/* One function for each height and width: the sums are registers only if the
+ * compiler knows how many they are. */
 typedef void TN(gemm_tile_fn)(int64_t k, const T *a, int64_t a_row, int64_t a_step, const T *b,
-                              int64_t b_step, T *c, int64_t ldc, int add);
+                              int64_t b_step, T *c, int64_t ldc, int64_t n, int add);
 #define GEMM_TILE(mr, nv)                                                                          \
     static void TN(gemm_tile_##mr##x##nv)(int64_t k, const T *a, int64_t a_row, int64_t a_step,    \
-                                          const T *b, int64_t b_step, T *c, int64_t ldc, int add)  \
+                                          const T *b, int64_t b_step, T *c, int64_t ldc,           \
+                                          int64_t n, int add)                                      \
     {                                                                                              \
-        TN(gemm_tile)(mr, nv, k, a, a_row, a_step, b, b_step, c, ldc, add);                        \
+        TN(gemm_tile)(mr, nv, k, a, a_row, a_step, b, b_step, c, ldc, n, add);                     \
     }
-#define GEMM_TILES(mr) GEMM_TILE(mr, 1) GEMM_TILE(mr, 2)
-GEMM_TILES(1)
-GEMM_TILES(2)
-GEMM_TILES(3)
-GEMM_TILES(4)
-GEMM_TILES(5)
-GEMM_TILES(6)
+#define GEMM_ROW(mr) GEMM_TILE(mr, 1) GEMM_TILE(mr, 2)
+GEMM_ROW(1)
+GEMM_ROW(2)
+GEMM_ROW(3)
+GEMM_ROW(4)
+GEMM_ROW(5)
+GEMM_ROW(6)
 #if GEMM_MR > 6
-GEMM_TILES(7)
-GEMM_TILES(8)
-GEMM_TILES(9)
-GEMM_TILES(10)
-GEMM_TILES(11)
-GEMM_TILES(12)
-GEMM_TILES(13)
-GEMM_TILES(14)
+GEMM_ROW(7)
+GEMM_ROW(8)
+GEMM_ROW(9)
+GEMM_ROW(10)
+GEMM_ROW(11)
+GEMM_ROW(12)
+GEMM_ROW(13)
+GEMM_ROW(14)
 #endif
-#undef GEMM_TILES
 #undef GEMM_TILE
+#undef GEMM_ROW
 
-#define GEMM_TILES(mr) {TN(gemm_tile_##mr##x##1), TN(gemm_tile_##mr##x##2)}
+#define GEMM_ROW(mr) {TN(gemm_tile_##mr##x1), TN(gemm_tile_##mr##x2)}
 static TN(gemm_tile_fn) *const TN(gemm_tiles)[GEMM_MR][GEMM_NV] = {
-    GEMM_TILES(1),  GEMM_TILES(2),  GEMM_TILES(3),  GEMM_TILES(4),  GEMM_TILES(5),
-    GEMM_TILES(6),
+    GEMM_ROW(1),  GEMM_ROW(2),  GEMM_ROW(3),  GEMM_ROW(4),
+    GEMM_ROW(5),  GEMM_ROW(6),
 #if GEMM_MR > 6
-    GEMM_TILES(7),  GEMM_TILES(8),  GEMM_TILES(9),  GEMM_TILES(10), GEMM_TILES(11),
-    GEMM_TILES(12), GEMM_TILES(13), GEMM_TILES(14),
+    GEMM_ROW(7),  GEMM_ROW(8),  GEMM_ROW(9),  GEMM_ROW(10),
+    GEMM_ROW(11), GEMM_ROW(12), GEMM_ROW(13), GEMM_ROW(14),
 #endif
 };
-#undef GEMM_TILES
+#undef GEMM_ROW
 
-/* c = alpha * tile + beta * c + bias, on the first n columns. */
+static ALWAYS_INLINE V TN(gemm_load)(const T *p, int64_t lanes)
+{
+    return lanes < VL ? v_load_n(p, lanes) : v_load(p);
+}
+
+/* c (m, n) = alpha * tile + beta * c + bias (n), for what the kernel itself cannot. */
 static void TN(gemm_finish)(int64_t m, int64_t n, const T *tile, T alpha, T beta, T *c, int64_t ldc,
                             const T *bias)
 {
     for (int64_t i = 0; i < m; i++)
         for (int64_t j = 0; j < n; j += VL) {
-            const int64_t lanes = n - j < VL ? n - j : VL;
             T *c_ij = c + i * ldc + j;
             V x = v_splat(alpha) * v_load(tile + i * GEMM_NR + j);
             if (beta != 0)
-                x = v_fma(v_splat(beta), lanes < VL ? v_load_n(c_ij, lanes) : v_load(c_ij), x);
+                x = v_fma(v_splat(beta), TN(gemm_load)(c_ij, n - j), x);
             if (bias)
-                x += lanes < VL ? v_load_n(bias + j, lanes) : v_load(bias + j);
-            if (lanes < VL)
-                v_store_n(c_ij, x, lanes);
+                x += TN(gemm_load)(bias + j, n - j);
+            if (n - j < VL)
+                v_store_n(c_ij, x, n - j);
             else
                 v_store(c_ij, x);
         }
 }
 
-/* ---- packing ---------------------------------------------------------------- */
+/* ---- packing ------------------------------------------------------------------ */
 
-/* Columns [0, n) of a strip of B, n <= GEMM_NR, to rows of GEMM_NR elements; what is
- * beyond n in the last vector is 0.
+/* LANE elements are 16 bytes: inside these a transposition is cheap. */
+#define GEMM_LANE (16 / (int64_t)sizeof(T))
+
+#if defined(__x86_64__)
+
+typedef T TN(gemm_lane) __attribute__((vector_size(16)));
+
+/* 16 bytes at each of x + row[0], x + row[LANE], x + row[2 * LANE] ... */
+static ALWAYS_INLINE V TN(gemm_gather)(const T *x, const int64_t *row)
+{
+    TN(gemm_lane) lane[VBYTES / 16];
+    GEMM_UNROLL
+    for (int q = 0; q < VBYTES / 16; q++)
+        memcpy(&lane[q], x + row[q * GEMM_LANE], 16);
+#if VBYTES == 16
+    return lane[0];
+#elif T_BITS == 32
+    const __m256 low = _mm256_insertf128_ps(_mm256_castps128_ps256(lane[0]), lane[1], 1);
+#if VBYTES == 32
+    return low;
+#else
+    const __m256 high = _mm256_insertf128_ps(_mm256_castps128_ps256(lane[2]), lane[3], 1);
+    return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+#endif
+#else
+    const __m256d low = _mm256_insertf128_pd(_mm256_castpd128_pd256(lane[0]), lane[1], 1);
+#if VBYTES == 32
+    return low;
+#else
+    const __m256d high = _mm256_insertf128_pd(_mm256_castpd128_pd256(lane[2]), lane[3], 1);
+    return _mm512_insertf64x4(_mm512_castpd256_pd512(low), high, 1);
+#endif
+#endif
+}
+
+#endif
+
+/* y[p * ldy + i] = x[row[i] + p] for p < LANE, i < VL */
+static ALWAYS_INLINE void TN(gemm_transpose)(const T *x, const int64_t *row, T *y, int64_t ldy)
+{
+#if !defined(__x86_64__)
+    for (int64_t p = 0; p < GEMM_LANE; p++)
+        for (int64_t i = 0; i < VL; i++)
+            y[p * ldy + i] = x[row[i] + p];
+#elif T_BITS == 32
+    const V r0 = TN(gemm_gather)(x, row), r1 = TN(gemm_gather)(x, row + 1);
+    const V r2 = TN(gemm_gather)(x, row + 2), r3 = TN(gemm_gather)(x, row + 3);
+    const V s0 = MM(unpacklo)(r0, r1), s1 = MM(unpackhi)(r0, r1);
+    const V s2 = MM(unpacklo)(r2, r3), s3 = MM(unpackhi)(r2, r3);
+    v_store(y, MM(shuffle)(s0, s2, 0x44));
+    v_store(y + ldy, MM(shuffle)(s0, s2, 0xee));
+    v_store(y + 2 * ldy, MM(shuffle)(s1, s3, 0x44));
+    v_store(y + 3 * ldy, MM(shuffle)(s1, s3, 0xee));
+#else
+    const V r0 = TN(gemm_gather)(x, row), r1 = TN(gemm_gather)(x, row + 1);
+    v_store(y, MM(unpacklo)(r0, r1));
+    v_store(y + ldy, MM(unpackhi)(r0, r1));
+#endif
+}
+
+/* n <= GEMM_NR columns of B to rows of GEMM_NR.  What fills up the last vector is
+ * computed with, but never stored.
  * b: (k, n), or (n, k) if trans_b; b_pack: (k, GEMM_NR) */
 static void TN(gemm_pack_strip)(int trans_b, int64_t n, int64_t k, const T *b, int64_t ldb,
                                 T *b_pack)
 {
-    const int64_t whole = n / VL * VL;
-    if (!trans_b) {
-        for (int64_t p = 0; p < k; p++) {
-            for (int64_t j = 0; j < whole; j += VL)
-                v_store(b_pack + p * GEMM_NR + j, v_load(b + p * ldb + j));
-            if (whole < n)
-                v_store(b_pack + p * GEMM_NR + whole, v_load_n(b + p * ldb + whole, n - whole));
+    for (int64_t j = 0; j < n; j += VL) {
+        T *y = b_pack + j;
+        if (!trans_b) {
+            for (int64_t p = 0; p < k; p++)
+                v_store(y + p * GEMM_NR, TN(gemm_load)(b + p * ldb + j, n - j));
+            continue;
         }
-    } else {
-        for (int64_t p = 0; p < k; p++) {
-            for (int64_t j = 0; j < n; j++)
-                b_pack[p * GEMM_NR + j] = b[j * ldb + p];
-            for (int64_t j = n; j < whole + VL && whole < n; j++)
-                b_pack[p * GEMM_NR + j] = 0;
-        }
+        /* Column n - 1 stands in for those beyond. */
+        int64_t row[VBYTES / sizeof(T)];
+        for (int64_t i = 0; i < VL; i++)
+            row[i] = (j + i < n ? j + i : n - 1) * ldb;
+        int64_t p = 0;
+        for (; p + GEMM_LANE <= k; p += GEMM_LANE)
+            TN(gemm_transpose)(b + p, row, y + p * GEMM_NR, GEMM_NR);
+        for (; p < k; p++)
+            for (int64_t i = 0; i < VL; i++)
+                y[p * GEMM_NR + i] = b[row[i] + p];
     }
 }
 
-/* B (k, n) in strips: b_pack: (n / GEMM_NR rounded up, k, GEMM_NR) */
+/* n columns of B in strips: b_pack: (n / GEMM_NR rounded up, k, GEMM_NR) */
 static void TN(gemm_pack_b)(int trans_b, int64_t n, int64_t k, const void *b, int64_t ldb,
                             void *b_pack)
 {
-    for (int64_t j = 0; j < n; j += GEMM_NR)
+    const T *x = b;
+    T *y = b_pack;
+    int64_t j = 0;
+    /* Four strips at a time: rows of B may lie far apart, and memory is faster the
+     * more of each is read at once. */
+    if (!trans_b)
+        for (; j + 4 * GEMM_NR <= n; j += 4 * GEMM_NR)
+            for (int64_t p = 0; p < k; p++)
+                for (int64_t s = 0; s < 4 * GEMM_NR; s += GEMM_NR)
+                    GEMM_UNROLL
+                    for (int v = 0; v < GEMM_NV; v++)
+                        v_store(y + (j + s) * k + p * GEMM_NR + v * VL,
+                                v_load(x + p * ldb + j + s + v * VL));
+    for (; j < n; j += GEMM_NR)
         TN(gemm_pack_strip)(trans_b, n - j < GEMM_NR ? n - j : GEMM_NR, k,
-                            (const T *)b + (trans_b ? j * ldb : j), ldb, (T *)b_pack + j * k);
+                            x + (trans_b ? j * ldb : j), ldb, y + j * k);
 }
 
-/* A (m, k), or (k, m) if trans_a, to panels of mr rows: a_pack: (m / mr rounded up, k, mr) */
-static void TN(gemm_pack_a)(int trans_a, int64_t m, int64_t k, int64_t mr, const void *a,
-                            int64_t lda, void *a_pack)
+/* The block's rows of A to where they lie close together; the block is told so.
+ * The kernel finds an element anywhere, so nothing is transposed:
+ *   A (m, k)   to (m, a_row), a_row an odd number of vectors;
+ *   A^T (k, m) to (panels, k, a_step), a_step whole vectors. */
+static void TN(gemm_pack_a)(int trans_a, int64_t lda, void *a_pack, tga_gemm_block *g)
 {
-    const T *x = a;
+    const T *x = g->a;
     T *y = a_pack;
-    for (int64_t i = 0; i < m; i += mr)
-        for (int64_t p = 0; p < k; p++)
-            for (int64_t r = 0; r < mr; r++)
-                *y++ = i + r >= m ? 0 : trans_a ? x[p * lda + i + r] : x[(i + r) * lda + p];
+    if (!trans_a) {
+        g->a_row = ((g->k + VL - 1) / VL | 1) * VL;
+        g->a_step = 1;
+        g->a_panel = g->mr * g->a_row;
+        for (int64_t i = 0; i < g->m; i++)
+            for (int64_t p = 0; p < g->k; p += VL)
+                v_store(y + i * g->a_row + p, TN(gemm_load)(x + i * lda + p, g->k - p));
+    } else {
+        g->a_row = 1;
+        g->a_step = (g->mr + VL - 1) / VL * VL;
+        g->a_panel = g->k * g->a_step;
+        for (int64_t p = 0; p < g->k; p++) {
+            T *y_p = y + p * g->a_step;
+            for (int64_t i = 0; i < g->m; i += g->mr, y_p += g->a_panel) {
+                const int64_t rows = g->m - i < g->mr ? g->m - i : g->mr;
+                for (int64_t r = 0; r < rows; r += VL)
+                    v_store(y_p + r, TN(gemm_load)(x + p * lda + i + r, rows - r));
+            }
+        }
+    }
+    g->a = a_pack;
 }
 
-/* ---- LOOP 2 and LOOP 1 ------------------------------------------------------ */
+/* ---- LOOP 2 and LOOP 1 ---------------------------------------------------------- */
 
-/* Columns [0, n) of the block, n <= GEMM_NR, with b at their strip. */
+/* One strip: n <= GEMM_NR columns.  b: (k, n) with rows b_step apart */
 static ALWAYS_INLINE void TN(gemm_strip)(const tga_gemm_block *g, int64_t n, const T *b,
                                          int64_t b_step, T *c, const T *bias)
 {
     const int64_t nv = (n + VL - 1) / VL;
     const T alpha = (T)g->alpha, beta = (T)g->beta;
-    const int plain = n == nv * VL && !bias && alpha == 1 && (beta == 0 || beta == 1);
+    const int plain = alpha == 1 && (beta == 0 || beta == 1) && !bias;
+    const T *a = g->a;
 
-    /* LOOP 1: split m into rows of the tile (A, C) */
-    for (int64_t i = 0; i < g->m; i += g->mr) {
+    /* LOOP 1: split m into panels as high as the tile (A, C) */
+    for (int64_t i = 0; i < g->m; i += g->mr, a += g->a_panel, c += g->mr * g->ldc) {
         const int64_t mr = g->m - i < g->mr ? g->m - i : g->mr;
-        const T *a = (const T *)g->a + i * g->a_panel;
         TN(gemm_tile_fn) *tile = TN(gemm_tiles)[mr - 1][nv - 1];
         if (plain) {
-            tile(g->k, a, g->a_row, g->a_step, b, b_step, c + i * g->ldc, g->ldc, beta == 1);
+            tile(g->k, a, g->a_row, g->a_step, b, b_step, c, g->ldc, n, beta == 1);
         } else {
             T buffer[GEMM_MR * GEMM_NV * VBYTES / sizeof(T)];
-            tile(g->k, a, g->a_row, g->a_step, b, b_step, buffer, GEMM_NR, 0);
-            TN(gemm_finish)(mr, n, buffer, alpha, beta, c + i * g->ldc, g->ldc, bias);
+            tile(g->k, a, g->a_row, g->a_step, b, b_step, buffer, GEMM_NR, nv * VL, 0);
+            TN(gemm_finish)(mr, n, buffer, alpha, beta, c, g->ldc, bias);
         }
     }
 }
 
-/* Both operands ready: B packed. */
+/* The block's product, B packed: g->b: (strips, k, GEMM_NR) */
 static void TN(gemm_block)(const tga_gemm_block *g)
 {
-    const T *bias = g->bias;
-    /* LOOP 2: split n into columns of the tile (B, C) */
+    /* LOOP 2: split n into strips as wide as the tile (B, C) */
     for (int64_t j = 0; j < g->n; j += GEMM_NR)
         TN(gemm_strip)(g, g->n - j < GEMM_NR ? g->n - j : GEMM_NR, (const T *)g->b + j * g->k,
-                       GEMM_NR, (T *)g->c + j, bias ? bias + j : NULL);
+                       GEMM_NR, (T *)g->c + j, g->bias ? (const T *)g->bias + j : NULL);
 }
 
-/* A in place or packed, B as the caller has it: a strip is packed just before its
- * use where it has to be, into 32 KiB of stack, and no workspace is needed. */
+/* The same, B where the caller has it: g->b: (k, n), or (n, k) if trans_b.  A strip
+ * that must be packed is, when its turn comes, on the stack (64 KiB at most). */
 static void TN(gemm_direct)(const tga_gemm_block *g, int trans_b, int64_t ldb)
 {
-    const T *bias = g->bias;
     T b_pack[TGA_GEMM_KC * GEMM_NV * VBYTES / sizeof(T)];
+    /* LOOP 2: split n into strips as wide as the tile (B, C) */
     for (int64_t j = 0; j < g->n; j += GEMM_NR) {
         const int64_t n = g->n - j < GEMM_NR ? g->n - j : GEMM_NR;
         const T *b = (const T *)g->b + (trans_b ? j * ldb : j);
@@ -249,6 +380,6 @@ static void TN(gemm_direct)(const tga_gemm_block *g, int trans_b, int64_t ldb)
             b = b_pack;
             b_step = GEMM_NR;
         }
-        TN(gemm_strip)(g, n, b, b_step, (T *)g->c + j, bias ? bias + j : NULL);
+        TN(gemm_strip)(g, n, b, b_step, (T *)g->c + j, g->bias ? (const T *)g->bias + j : NULL);
     }
 }

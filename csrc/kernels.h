@@ -53,19 +53,24 @@ typedef void tga_reduce_fn(int64_t n, const void *x, void *y);
 typedef void tga_reduce_rows_fn(int64_t rows, int64_t n, const void *x, int64_t step, void *y);
 typedef void tga_softmax_fn(int64_t rows, int64_t n, const void *x, void *y);
 typedef void tga_softmax_backward_fn(int64_t rows, int64_t n, const void *gy, const void *y, void *gx);
-/* The sum of n losses, not scaled. */
-typedef double tga_loss_fn(int64_t n, const void *x, const void *t);
+/* The sum of n losses, not scaled: one element. */
+typedef void tga_loss_fn(int64_t n, const void *x, const void *t, void *sum);
 typedef void tga_loss_backward_fn(int64_t n, double factor, const void *x, const void *t, void *gx);
+typedef void tga_cross_entropy_fn(int64_t rows, int64_t classes, const void *log_p,
+                                  const int64_t *labels, void *sum);
+typedef void tga_cross_entropy_backward_fn(int64_t rows, int64_t classes, double factor,
+                                           const void *log_p, const int64_t *labels, void *gx);
+typedef void tga_sgd_fn(int64_t n, void *p, const void *g, double lr);
 
 /* gemm: a block of the product, at most TGA_GEMM_KC deep, as gemm.c hands it to
  * the kernels: C (m, n) = alpha * A @ B + beta * C + bias, bias (n) or NULL. */
-#define TGA_GEMM_KC 256
+#define TGA_GEMM_KC 512
 
 typedef struct {
     int64_t m, n, k;
     int64_t mr;                     /* rows of a tile, at most the kernel's own */
-    const void *a;                  /* element (i, p) of the panel that begins with row i0: */
-    int64_t a_panel, a_row, a_step; /*     a[i0 * a_panel + i * a_row + p * a_step] */
+    const void *a;                  /* element (i, p) of panel q, of rows q * mr ...: */
+    int64_t a_panel, a_row, a_step; /*     a[q * a_panel + i * a_row + p * a_step] */
     const void *b;
     double alpha, beta;
     void *c;
@@ -78,10 +83,12 @@ typedef struct {
     /* see gemm.tmpl.h */
     void (*block)(const tga_gemm_block *g);
     void (*direct)(const tga_gemm_block *g, int trans_b, int64_t ldb);
-    void (*pack_a)(int trans_a, int64_t m, int64_t k, int64_t mr, const void *a, int64_t lda,
-                   void *a_pack);
+    void (*pack_a)(int trans_a, int64_t lda, void *a_pack, tga_gemm_block *g);
     void (*pack_b)(int trans_b, int64_t n, int64_t k, const void *b, int64_t ldb, void *b_pack);
 } tga_gemm_kernels;
+/* Random numbers from block number `block` on: uniform in [a, b), or normal of mean
+ * a and standard deviation b.  The same on every instruction set. */
+typedef void tga_random_fn(uint64_t key, uint64_t block, int64_t n, double a, double b, void *y);
 
 typedef struct {
     const char *name; /* "base", "avx2", "avx512" */
@@ -96,7 +103,11 @@ typedef struct {
     tga_softmax_backward_fn *softmax_backward[2][2];
     tga_loss_fn *loss_forward[2][LOSS_COUNT];
     tga_loss_backward_fn *loss_backward[2][LOSS_COUNT];
+    tga_cross_entropy_fn *cross_entropy_forward[2];
+    tga_cross_entropy_backward_fn *cross_entropy_backward[2];
+    tga_sgd_fn *sgd[2];
     tga_gemm_kernels gemm[2];
+    tga_random_fn *random_uniform[2], *random_normal[2];
 } tga_kernels;
 
 extern const tga_kernels tga_kernels_base;
@@ -117,6 +128,10 @@ int tga_cpu_has(int isa);
  * A kernel's result must not depend on where the parts meet. */
 void tga_parallel(int64_t n, int64_t grain, void (*work)(void *context, int64_t begin, int64_t end),
                   void *context);
+
+/* reduce.c: results is (parts, n), elements of `size` bytes; combine its rows
+ * pairwise, as reduce.tmpl.h does with chunks, into the first. */
+void tga_combine_parts(tga_reduce_fn *reduce, size_t size, int64_t parts, int64_t n, void *results);
 
 static inline size_t tga_item_size(int dtype)
 {

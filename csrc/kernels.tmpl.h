@@ -42,6 +42,7 @@ TARGET_ON(TARGET)
 #include "reduce.tmpl.h"
 #include "softmax.tmpl.h"
 #include "loss.tmpl.h"
+#include "update.tmpl.h"
 #include "gemm.tmpl.h"
 #undef T_BITS
 
@@ -52,7 +53,9 @@ TARGET_ON(TARGET)
 #include "reduce.tmpl.h"
 #include "softmax.tmpl.h"
 #include "loss.tmpl.h"
+#include "update.tmpl.h"
 #include "gemm.tmpl.h"
+#include "random.tmpl.h" /* once: it serves both dtypes */
 #undef T_BITS
 
 #define STRING_(x) #x
@@ -91,7 +94,12 @@ const tga_kernels TGA_PASTE(tga_kernels, ISA) = {
                         {softmax_forward_f64, log_softmax_forward_f64}},
     .softmax_backward = {{softmax_backward_f32, log_softmax_backward_f32},
                          {softmax_backward_f64, log_softmax_backward_f64}},
+    .cross_entropy_forward = {cross_entropy_forward_f32, cross_entropy_forward_f64},
+    .cross_entropy_backward = {cross_entropy_backward_f32, cross_entropy_backward_f64},
+    .sgd = {sgd_f32, sgd_f64},
     .gemm = {GEMM_TABLE(f32), GEMM_TABLE(f64)},
+    .random_uniform = {random_uniform_f32, random_uniform_f64},
+    .random_normal = {random_normal_f32, random_normal_f64},
 };
 
 #ifdef TARGET

@@ -19,19 +19,22 @@
 
 #define VU TN(VU)
 #define v_poly TN(v_poly)
-#define v_shift_exponent TN(v_shift_exponent)
 #define v_pow2 TN(v_pow2)
 #define v_ldexp TN(v_ldexp)
 #define v_ldexp_down TN(v_ldexp_down)
 #define v_two_product TN(v_two_product)
+#define v_exp_poly TN(v_exp_poly)
 #define v_exp_reduce TN(v_exp_reduce)
-#define v_expm1_reduced TN(v_expm1_reduced)
+#define v_exp_split TN(v_exp_split)
 #define v_exp_negative TN(v_exp_negative)
+#define v_expm1_negative TN(v_expm1_negative)
 #define v_log_split TN(v_log_split)
+#define v_log_split_any TN(v_log_split_any)
+#define v_log_special TN(v_log_special)
 #define v_log_join TN(v_log_join)
 #define v_log1p_unit TN(v_log1p_unit)
 #define v_log_two TN(v_log_two)
-#define v_gauss TN(v_gauss)
+#define v_times_gauss TN(v_times_gauss)
 #define v_gauss_tail TN(v_gauss_tail)
 #define v_gelu_tanh_argument TN(v_gelu_tanh_argument)
 #define v_is_integer TN(v_is_integer)
@@ -62,7 +65,6 @@
 
 #define LOG2_E 0x1.71547652b82fep+0
 #define SELU_LAMBDA 1.0507009873554804934193349852946
-#define SELU_ALPHA 1.6732632423543772848170429916717
 #define INV_SQRT_2PI 0x1.9884533d43651p-2 /* 1 / sqrt(2 pi) */
 
 #endif
@@ -79,6 +81,8 @@
 #undef TANH_HIGHEST
 #undef GAUSS_HIGHEST
 #undef GELU_TANH_HIGHEST
+#undef SELU_LAMBDA_ALPHA
+#undef SELU_LAMBDA_ALPHA_LO
 #undef COUNT
 #define COUNT(table) ((int)(sizeof table / sizeof *table))
 
@@ -97,6 +101,8 @@ typedef uint32_t VU __attribute__((vector_size(VBYTES)));
 #define TANH_HIGHEST 10  /* above, tanh rounds to 1 */
 #define GAUSS_HIGHEST 15 /* above, x exp(-x^2 / 2) rounds to 0 */
 #define GELU_TANH_HIGHEST 12
+#define SELU_LAMBDA_ALPHA 0x1.c212ccp+0
+#define SELU_LAMBDA_ALPHA_LO 0x1.903c0cp-26
 #else
 typedef uint64_t VU __attribute__((vector_size(VBYTES)));
 #define MANTISSA_BITS 52
@@ -109,6 +115,8 @@ typedef uint64_t VU __attribute__((vector_size(VBYTES)));
 #define TANH_HIGHEST 20
 #define GAUSS_HIGHEST 39
 #define GELU_TANH_HIGHEST 23
+#define SELU_LAMBDA_ALPHA 0x1.c212cc640f031p+0
+#define SELU_LAMBDA_ALPHA_LO 0x1.05161b045a1fep-56
 #endif
 
 /* c[0] + c[1] x + c[2] x^2 ... */
@@ -137,20 +145,13 @@ static inline V v_two_product(V x, V y, V *lo)
 }
 
 /* ---- exp and its relatives ------------------------------------------------ */
-/* x = n ln 2 + r with n an integer and |r| <= ln(2) / 2 (1 + 2^-10):
+/* x = n ln 2 + r, n an integer and |r| <= ln(2) / 2 but for rounding, and then
  * exp(x) = 2^n exp(r).  Until the end n is carried as shifted = n + INTEGER_MAGIC,
  * whose low bits are n: nothing need be converted. */
 
-static inline V v_exp_reduce(V x, V *shifted)
-{
-    *shifted = v_fma(x, K(LOG2_E), K(INTEGER_MAGIC));
-    const V n = *shifted - K(INTEGER_MAGIC);
-    return v_fma(n, K(-LN2_LO), v_fma(n, K(-LN2_HI), x));
-}
-
 /* (exp(r) - 1 - r) / r^2, |r| <= 0.3467; relative to exp(r) - 1 the error is
  * 2^-25.8 and 2^-54.5. */
-static const T TN(expm1_coefficients)[] = {
+static const T TN(exp_coefficients)[] = {
 #if T_BITS == 32
     0x1.fffffep-2, 0x1.555494p-3, 0x1.5556fcp-5, 0x1.123dfep-7, 0x1.6bba1ep-10,
 #else
@@ -159,13 +160,35 @@ static const T TN(expm1_coefficients)[] = {
     0x1.28b42cf24e65cp-22, 0x1.af634d6b2f12fp-26,
 #endif
 };
-static inline V v_expm1_reduced(V r)
+
+static inline V v_exp_poly(V r)
 {
-    return v_fma(r * r, v_poly(r, TN(expm1_coefficients), COUNT(TN(expm1_coefficients))), r);
+    return v_poly(r, TN(exp_coefficients), COUNT(TN(exp_coefficients)));
 }
 
-/* 2^n, within the normal numbers. */
-static inline V v_pow2(V shifted) { return (V)(((VU)shifted << MANTISSA_BITS) + (VU)K(1)); }
+/* r, rounded */
+static inline V v_exp_reduce(V x, V *shifted)
+{
+    *shifted = v_fma(x, K(LOG2_E), K(INTEGER_MAGIC));
+    const V n = *shifted - K(INTEGER_MAGIC);
+    return v_fma(n, K(-LN2_LO), v_fma(n, K(-LN2_HI), x));
+}
+
+/* The same for x + x_lo, where nothing must be lost: exp(x + x_lo) = 2^n (1 + r + *w).
+ * The returned r is exact and larger than *w. */
+static inline V v_exp_split(V x, V x_lo, V *shifted, V *w)
+{
+    *shifted = v_fma(x, K(LOG2_E), K(INTEGER_MAGIC));
+    const V n = *shifted - K(INTEGER_MAGIC);
+    const V r = v_fma(n, K(-LN2_HI), x);
+    const V r_lo = v_fma(n, K(-LN2_LO), x_lo);
+    const V s = r + r_lo;
+    *w = v_fma(s * s, v_exp_poly(s), r_lo);
+    return r;
+}
+
+/* x 2^n of a normal x, where the result is normal, too. */
+static inline V v_pow2(V shifted, V x) { return (V)(((VU)shifted << MANTISSA_BITS) + (VU)x); }
 
 /* x 2^n, where the result may be subnormal (rounded once) or infinite. */
 static inline V v_ldexp(V x, V shifted)
@@ -197,7 +220,7 @@ static inline V v_exp(V x)
 {
     V shifted;
     const V r = v_exp_reduce(v_min(K(EXP_HIGHEST), v_max(K(EXP_LOWEST), x)), &shifted);
-    return v_ldexp(v_expm1_reduced(r) + K(1), shifted);
+    return v_ldexp(K(1) + v_fma(r * r, v_exp_poly(r), r), shifted);
 }
 
 /* exp(-|x|), which lies in [0, 1]. */
@@ -205,40 +228,56 @@ static inline V v_exp_negative(V x)
 {
     V shifted;
     const V r = v_exp_reduce(v_max(K(EXP_LOWEST), -v_abs(x)), &shifted);
-    return v_ldexp_down(v_expm1_reduced(r) + K(1), shifted);
+    return v_ldexp_down(K(1) + v_fma(r * r, v_exp_poly(r), r), shifted);
 }
 
 /* v_expm1: max ulp f32 2.0, f64 2.0; range all */
 static inline V v_expm1(V x)
 {
-    V shifted;
-    const V r = v_exp_reduce(v_min(K(EXP_HIGHEST), v_max(K(EXPM1_LOWEST), x)), &shifted);
-    const V p = v_expm1_reduced(r);
-    /* exp(x) - 1 = 2^n p + (2^n - 1).  The largest n is beyond the normal
-     * numbers, so it is lowered by one and the result doubled. */
+    V shifted, w;
+    const V cut = v_min(K(EXP_HIGHEST), v_max(K(EXPM1_LOWEST), x));
+    const V r = v_exp_split(cut, K(-0.0), &shifted, &w);
+    /* 2^n (1 + r + w) - 1.  The largest n is beyond the normal numbers, so it is lowered
+     * by one and the result doubled. */
     const V largest = K(INTEGER_MAGIC + (T_BITS == 32 ? 127 : 1023));
-    const V scale = v_pow2(v_min(largest, shifted));
-    const V y = v_fma(scale, p, scale - K(1));
+    const V scale = v_pow2(v_min(largest, shifted), K(1));
+    const V y = v_fma(scale, w, v_fma(scale, r, scale - K(1)));
     return v_select(v_eq(x, K(0)), x, v_select(v_lt(largest, shifted), y + y, y));
+}
+
+/* exp(x) - 1 for x < 0 */
+static inline V v_expm1_negative(V x)
+{
+    V shifted, w;
+    const V r = v_exp_split(v_max(K(EXPM1_LOWEST), x), K(-0.0), &shifted, &w);
+    const V scale = v_pow2(shifted, K(1));
+    return v_fma(scale, r + w, scale - K(1)); /* here r + w has bits to spare */
 }
 
 /* v_tanh: max ulp f32 2.0, f64 2.0; range all */
 static inline V v_tanh(V x)
 {
-    /* With e = exp(2|x|) - 1, tanh|x| = e / (e + 2). */
-    V shifted;
+    /* With h = (exp(2|x|) - 1) / 2, tanh|x| = h / (1 + h) = c - c q, where q = c / (1 + h),
+     * for c = h as for c = 1.  The subtraction takes away most of what 1 + h has lost. */
+    V shifted, w;
     const V a = v_min(K(TANH_HIGHEST), v_abs(x));
-    const V p = v_expm1_reduced(v_exp_reduce(a + a, &shifted));
-    const V scale = v_pow2(shifted);
-    const V e = v_fma(scale, p, scale - K(1));
-    return v_copysign(e / (e + K(2)), x);
+    const V r = v_exp_split(a + a, K(-0.0), &shifted, &w);
+    const V scale = v_pow2(shifted, K(0.5));
+    const V h = v_fma(scale, w, v_fma(scale, r, scale - K(0.5)));
+    const V c = v_min(K(1), h);
+    const V q = c / (K(1) + h);
+    return v_copysign(v_fma(-c, q, c), x);
 }
 
 /* v_sigmoid: max ulp f32 2.0, f64 2.0; range all */
 static inline V v_sigmoid(V x)
 {
+    /* With e = exp(-|x|): c / (1 + e) =: q, where c = 1, or e for negative x.  Also
+     * q = c - e q, which takes away most of what 1 + e has lost. */
     const V e = v_exp_negative(x);
-    return v_select(v_lt(x, K(0)), e, K(1)) / (K(1) + e);
+    const V c = v_select(v_lt(x, K(0)), e, K(1));
+    const V q = c / (K(1) + e);
+    return v_fma(-e, q, c);
 }
 
 /* ---- log and its relatives ------------------------------------------------ */
@@ -256,11 +295,11 @@ static inline V v_log_split(V x, V *k)
 }
 
 #if T_BITS == 32
-/* (log(1 + f) - f + f^2 / 2) / f^3 for sqrt(1/2) <= 1 + f <= sqrt(2); relative to
- * log(1 + f) the error is 2^-27.3. */
+/* (log(1 + f) - f) / f^2 for sqrt(1/2) <= 1 + f <= sqrt(2); relative to log(1 + f) the
+ * error is 2^-27.3. */
 static const T TN(log_coefficients)[] = {
-    0x1.555554p-2, -0x1.000228p-2, 0x1.99a036p-3, -0x1.54721ep-3,
-    0x1.22d5bap-3, -0x1.0d822cp-3, 0x1.057a7ap-3, -0x1.3916a2p-4,
+    -0x1.0p-1,     0x1.555554p-2,  -0x1.000228p-2, 0x1.99a036p-3,  -0x1.54721ep-3,
+    0x1.22d5bap-3, -0x1.0d822cp-3, 0x1.057a7ap-3,  -0x1.3916a2p-4,
 };
 #else
 /* (log((1 + s) / (1 - s)) - 2 s) / s^3 as a polynomial in s^2, |s| <= 0.1716; relative
@@ -274,30 +313,57 @@ static const T TN(log_coefficients)[] = {
 /* k ln 2 + log(1 + f) */
 static inline V v_log_join(V f, V k)
 {
-    const V half_square = K(0.5) * f * f;
 #if T_BITS == 32
     const V p = v_poly(f, TN(log_coefficients), COUNT(TN(log_coefficients)));
-    const V tail = f * (f * f) * p + k * K(LN2_LO) - half_square;
-    return k * K(LN2_HI) + (f + tail);
+    const V tail = v_fma(f * f, p, k * K(LN2_LO));
 #else
     /* With s = f / (2 + f), 1 + f = (1 + s) / (1 - s) and 2 s = f - f^2/2 + s f^2/2. */
-    const V s = f / (K(2) + f), z = s * s;
-    const V p = z * v_poly(z, TN(log_coefficients), COUNT(TN(log_coefficients)));
-    const V tail = s * (half_square + p) + k * K(LN2_LO) - half_square;
-    return k * K(LN2_HI) + (f + tail);
+    const V s = f / (K(2) + f), z = s * s, half_square = K(0.5) * f * f;
+    const V p = v_poly(z, TN(log_coefficients), COUNT(TN(log_coefficients)));
+    const V tail = v_fma(s, v_fma(z, p, half_square), v_fma(k, K(LN2_LO), -half_square));
+#endif
+    return v_fma(k, K(LN2_HI), f + tail);
+}
+
+/* The same for any positive x, subnormal or not. */
+static inline V v_log_split_any(V x, V *k)
+{
+#if VBYTES == 64
+    const V exponent = MM(getexp)(x), m = MM(getmant)(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src);
+    const M upper = v_lt(K(T_BITS == 32 ? 0x1.6a09e6p+0 : 0x1.6a09e667f3bcdp+0), m); /* sqrt(2) */
+    *k = v_select(upper, exponent + K(1), exponent);
+    return v_select(upper, m * K(0.5), m) - K(1);
+#else
+    const M subnormal = v_lt(x, K(T_BITS == 32 ? 0x1p-126 : 0x1p-1022));
+    const V f = v_log_split(v_select(subnormal, x * K(T_BITS == 32 ? 0x1p+24 : 0x1p+54), x), k);
+    *k = *k - v_select(subnormal, K(T_BITS == 32 ? 24 : 54), K(0));
+    return f;
+#endif
+}
+
+/* y, or what log(x) is where x is not a positive number. */
+static inline V v_log_special(V y, V x)
+{
+#if VBYTES == 64
+    /* One response in each nibble, from the lowest: quiet and signalling nan: itself (2);
+     * 0: -inf (4); 1: y (0); -inf: nan (3); inf: inf (5); negative: nan; positive: y. */
+#if T_BITS == 32
+    return _mm512_fixupimm_ps(y, x, _mm512_set1_epi32(0x03530422), 0);
+#else
+    return _mm512_fixupimm_pd(y, x, _mm512_set1_epi64(0x03530422), 0);
+#endif
+#else
+    y = v_select(v_lt(x, K(INFINITY)), y, x); /* inf and nan are themselves */
+    return v_select(v_lt(x, K(0)), K(NAN), v_select(v_eq(x, K(0)), K(-INFINITY), y));
 #endif
 }
 
 /* v_log: max ulp f32 1.0, f64 1.0; range all */
 static inline V v_log(V x)
 {
-    const V up = K(T_BITS == 32 ? 0x1p+24 : 0x1p+54), up_bits = K(T_BITS == 32 ? 24 : 54);
-    const M subnormal = v_lt(x, K(T_BITS == 32 ? 0x1p-126 : 0x1p-1022));
     V k;
-    const V f = v_log_split(v_select(subnormal, x * up, x), &k);
-    k = k - v_select(subnormal, up_bits, K(0));
-    const V y = v_select(v_lt(x, K(INFINITY)), v_log_join(f, k), x); /* inf and nan as they are */
-    return v_select(v_lt(x, K(0)), K(NAN), v_select(v_eq(x, K(0)), K(-INFINITY), y));
+    const V f = v_log_split_any(x, &k);
+    return v_log_special(v_log_join(f, k), x);
 }
 
 /* v_log1p: max ulp f32 1.0, f64 1.0; range all */
@@ -308,12 +374,10 @@ static inline V v_log1p(V x)
     const V v = u - K(1);
     const V c = (K(1) - (u - v)) + (x - v);
     V k;
-    V f = v_log_split(u, &k);
+    const V f = v_log_split(u, &k);
     /* 2^-k; for the largest k, where c is of no account, 0. */
-    const V scale = v_max(K(0), v_pow2(K(INTEGER_MAGIC) - k));
-    f = f + c * scale;
-    V y = v_select(v_lt(x, K(INFINITY)), v_log_join(f, k), x);
-    y = v_select(v_lt(x, K(-1)), K(NAN), v_select(v_eq(x, K(-1)), K(-INFINITY), y));
+    const V scale = v_max(K(0), v_pow2(K(INTEGER_MAGIC) - k, K(1)));
+    const V y = v_log_special(v_log_join(v_fma(c, scale, f), k), u);
     return v_select(v_eq(x, K(0)), x, y); /* the sign of zero */
 }
 
@@ -329,15 +393,15 @@ static inline V v_softplus(V x) { return v_max(K(0), x) + v_log1p_unit(v_exp_neg
 
 /* ---- the normal distribution ---------------------------------------------- */
 
-/* exp(-c x^2), c = 1 or 1/2.  x^2 is taken to twice the precision, for its
- * error is as large in exp as it is absolutely. */
-static inline V v_gauss(V x, V c)
+/* y exp(-c x^2), c = 1 or 1/2.  x^2 is taken to twice the precision, for in exp its
+ * absolute error counts. */
+static inline V v_times_gauss(V y, V x, V c)
 {
     V lo;
     const V hi = v_two_product(x, x, &lo);
-    V shifted;
-    const V r = v_exp_reduce(v_max(K(EXP_LOWEST), -c * hi), &shifted) - c * lo;
-    return v_ldexp_down(v_expm1_reduced(r) + K(1), shifted);
+    V shifted, w;
+    const V r = v_exp_split(v_max(K(EXP_LOWEST), -c * hi), -c * lo, &shifted, &w);
+    return v_ldexp_down(v_fma(y, r + w, y), shifted);
 }
 
 /* The probability beyond a of a normal variable, times exp(a^2 / 2), 0 <= a <= 39: a ratio
@@ -345,7 +409,7 @@ static inline V v_gauss(V x, V c)
  * No coefficient is negative, so nothing cancels. */
 static const T TN(tail_numerator)[] = {
 #if T_BITS == 32
-    0x1.0p-1, 0x1.c1d3b6p-2, 0x1.78c51ap-3, 0x1.4ee656p-5, 0x1.10301cp-8,
+    0x1.0p-1, 0x1.c1d3d2p-2, 0x1.78c50ap-3, 0x1.4ee656p-5, 0x1.10301ap-8,
 #else
     0x1.0p-1,              0x1.a7e88b010d6d5p-1,  0x1.5bfa33c7a048fp-1,  0x1.6df2f0ecb2ddbp-2,
     0x1.0e75666b1fa69p-3,  0x1.243aca182df81p-5,  0x1.d2e1d51cc5919p-8,  0x1.109c1911262e7p-10,
@@ -354,7 +418,7 @@ static const T TN(tail_numerator)[] = {
 };
 static const T TN(tail_denominator)[] = {
 #if T_BITS == 32
-    0x1.0p+0, 0x1.ad2c0cp+0, 0x1.349ef6p+0, 0x1.e2b958p-2, 0x1.a3c278p-4, 0x1.55222p-7,
+    0x1.0p+0, 0x1.ad2c1ap+0, 0x1.349efep+0, 0x1.e2b94ep-2, 0x1.a3c274p-4, 0x1.55222p-7,
 #else
     0x1.0p+0,              0x1.3a155a4fd78ffp+1,  0x1.68974a6cc386ap+1,  0x1.0032d6f28e850p+1,
     0x1.f5d9f1ebb2472p-1,  0x1.64b6cb222c1a0p-2,  0x1.78ca107204c7bp-4,  0x1.28ef35ea07696p-6,
@@ -383,7 +447,7 @@ static inline V v_erf(V x)
 {
     const V a = v_min(K(6), v_abs(x));
     const V near = v_fma(x, v_poly(x * x, TN(erf_coefficients), COUNT(TN(erf_coefficients))), x);
-    const V beyond = v_gauss(a, K(1)) * v_gauss_tail(a * K(0x1.6a09e667f3bcdp+0)); /* sqrt(2) */
+    const V beyond = v_times_gauss(v_gauss_tail(a * K(0x1.6a09e667f3bcdp+0)), a, K(1)); /* sqrt(2) */
     return v_select(v_lt(a, K(1)), near, v_copysign(K(1) - (beyond + beyond), x));
 }
 
@@ -392,7 +456,7 @@ static inline V v_erf(V x)
 /* v_elu: max ulp f32 2.0, f64 2.0; range all */
 static inline V v_elu(V x, V alpha)
 {
-    return v_select(v_lt(K(0), x), x, alpha * v_expm1(v_min(K(0), x)));
+    return v_select(v_lt(x, K(0)), alpha * v_expm1_negative(x), x);
 }
 
 /* At 0 the derivative is alpha, the one from the left. */
@@ -405,15 +469,17 @@ static inline V v_elu_derivative(V x, V alpha)
 /* v_selu: max ulp f32 2.0, f64 2.0; range all */
 static inline V v_selu(V x)
 {
-    return v_select(v_lt(K(0), x), K(SELU_LAMBDA) * x,
-                    K(SELU_LAMBDA * SELU_ALPHA) * v_expm1(v_min(K(0), x)));
+    const V e = v_expm1_negative(x);
+    return v_select(v_lt(x, K(0)), v_fma(e, K(SELU_LAMBDA_ALPHA), e * K(SELU_LAMBDA_ALPHA_LO)),
+                    K(SELU_LAMBDA) * x);
 }
 
 /* v_selu_derivative: max ulp f32 2.0, f64 2.0; range all */
 static inline V v_selu_derivative(V x)
 {
+    const V e = v_exp(v_min(K(0), x));
     return v_select(v_lt(K(0), x), K(SELU_LAMBDA),
-                    K(SELU_LAMBDA * SELU_ALPHA) * v_exp(v_min(K(0), x)));
+                    v_fma(e, K(SELU_LAMBDA_ALPHA), e * K(SELU_LAMBDA_ALPHA_LO)));
 }
 
 /* v_gelu: max ulp f32 4.0, f64 4.0; range all */
@@ -421,7 +487,7 @@ static inline V v_gelu(V x)
 {
     /* x Phi(x): from the left tail, or as x less the right tail. */
     const V a = v_min(K(GAUSS_HIGHEST), v_abs(x));
-    const V tail = v_copysign(a, x) * v_gauss_tail(a) * v_gauss(a, K(0.5));
+    const V tail = v_times_gauss(v_copysign(a, x) * v_gauss_tail(a), a, K(0.5));
     return v_select(v_lt(K(0), x), x - tail, tail);
 }
 
@@ -430,7 +496,7 @@ static inline V v_gelu_derivative(V x)
 {
     /* Phi(x) + x phi(x) */
     const V a = v_min(K(GAUSS_HIGHEST), v_abs(x));
-    const V left = (v_gauss_tail(a) - a * K(INV_SQRT_2PI)) * v_gauss(a, K(0.5));
+    const V left = v_times_gauss(v_fma(a, K(-INV_SQRT_2PI), v_gauss_tail(a)), a, K(0.5));
     return v_select(v_lt(x, K(0)), left, K(1) - left);
 }
 
@@ -482,11 +548,8 @@ static const T TN(log_two_coefficients)[] = {
  * more than the dtype has. */
 static inline V v_log_two(V x, V *lo)
 {
-    const V up = K(T_BITS == 32 ? 0x1p+24 : 0x1p+54), up_bits = K(T_BITS == 32 ? 24 : 54);
-    const M subnormal = v_lt(x, K(T_BITS == 32 ? 0x1p-126 : 0x1p-1022));
     V k;
-    const V f = v_log_split(v_select(subnormal, x * up, x), &k);
-    k = k - v_select(subnormal, up_bits, K(0));
+    const V f = v_log_split_any(x, &k);
 
     /* s = f / (2 + f); every sum and product is followed by what it lost. */
     V e;
@@ -533,22 +596,25 @@ static inline V v_pow(V x, V y)
     V log_lo, lo;
     V log_hi = v_log_two(a, &log_lo);
     log_hi = v_select(v_eq(a, K(0)), K(-INFINITY), v_select(v_lt(a, K(INFINITY)), log_hi, a));
-    const V hi = v_two_product(y, log_hi, &lo);
-    lo = v_fma(y, log_lo, lo);
-    /* Where exp overflows or vanishes anyway, lo may be nan. */
+    /* No logarithm but 0 is so near 0 that a larger exponent makes a difference. */
+    const V large = K(T_BITS == 32 ? 0x1p+64 : 0x1p+128);
+    const V exponent = v_min(large, v_max(-large, y));
+    const V hi = v_two_product(exponent, log_hi, &lo);
+    lo = v_fma(exponent, log_lo, lo);
+    /* Where exp overflows or vanishes, lo may be nan. */
     lo = v_select(v_lt(v_abs(hi), K(-2 * EXP_LOWEST)), lo, K(0));
 
-    V shifted;
-    const V r = v_exp_reduce(v_min(K(EXP_HIGHEST), v_max(K(EXP_LOWEST), hi)), &shifted) + lo;
-    V z = v_ldexp(v_expm1_reduced(r) + K(1), shifted);
+    V shifted, w;
+    const V cut = v_min(K(EXP_HIGHEST), v_max(K(EXP_LOWEST), hi));
+    const V r = v_exp_split(cut, lo, &shifted, &w);
+    V z = v_ldexp(K(1) + (r + w), shifted);
 
     /* Negative x: the sign of an odd power; no real power unless y is an integer. */
     const V odd = v_select(v_is_integer(y), v_select(v_is_integer(y * K(0.5)), K(1), K(-1)), K(1));
     z = v_select(v_lt(v_copysign(K(1), x), K(0)), v_copysign(z, odd), z);
     const V negative = v_select(v_is_integer(y), z, K(NAN));
     z = v_select(v_lt(x, K(0)), v_select(v_lt(K(-INFINITY), x), negative, z), z);
-    /* (+-1)^(+-inf), 1^y and x^0 are 1, even for nan. */
-    z = v_select(v_eq(a, K(1)), v_select(v_eq(v_abs(y), K(INFINITY)), K(1), z), z);
+    /* 1^y and x^0 are 1, even for nan. */
     return v_select(v_eq(x, K(1)), K(1), v_select(v_eq(y, K(0)), K(1), z));
 }
 

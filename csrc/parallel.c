@@ -27,7 +27,7 @@
 
 #include "kernels.h"
 
-#define MAX_THREADS 256
+#define MAX_THREADS 256 /* more are not started, whatever tga_threads_set asks for */
 #define CHUNKS_PER_THREAD 4 /* a slow or late thread leaves its share to the others */
 #define SPIN_NANOSECONDS 50000
 #define WORKER_STACK_BYTES ((size_t)2 << 20) /* some systems give a thread far less */

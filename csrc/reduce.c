@@ -105,12 +105,23 @@ static void gather(const reduction *r, const char *x, int64_t i, int64_t n, char
 }
 
 /* a = a combined with b: the kernel itself, on two elements */
-static void combine(const reduction *r, char *a, const char *b)
+static void combine(tga_reduce_fn *reduce, size_t size, char *a, const char *b)
 {
     uint64_t pair[2];
-    memcpy(pair, a, r->size);
-    memcpy((char *)pair + r->size, b, r->size);
-    r->reduce(2, pair, a);
+    memcpy(pair, a, size);
+    memcpy((char *)pair + size, b, size);
+    reduce(2, pair, a);
+}
+
+void tga_combine_parts(tga_reduce_fn *reduce, size_t size, int64_t parts, int64_t n, void *results)
+{
+    const size_t row = (size_t)n * size;
+    for (int64_t span = 1; span < parts; span *= 2)
+        for (int64_t p = 0; p + span < parts; p += 2 * span) {
+            char *a = (char *)results + (size_t)p * row, *b = a + (size_t)span * row;
+            for (size_t i = 0; i < row; i += size)
+                combine(reduce, size, a + i, b + i);
+        }
 }
 
 /* Pairwise over blocks, by the binary counter that reduce.tmpl.h explains. */
@@ -132,11 +143,12 @@ static void reduce_gathered(const reduction *r, const char *x, int64_t begin, in
         levels++;
         for (int64_t bits = blocks; bits & 1; bits >>= 1) {
             levels--;
-            combine(r, (char *)(waiting + levels - 1), (char *)(waiting + levels));
+            combine(r->reduce, r->size, (char *)(waiting + levels - 1),
+                    (char *)(waiting + levels));
         }
     }
     for (; levels > 1; levels--)
-        combine(r, (char *)(waiting + levels - 2), (char *)(waiting + levels - 1));
+        combine(r->reduce, r->size, (char *)(waiting + levels - 2), (char *)(waiting + levels - 1));
     memcpy(y, waiting, r->size);
 }
 
@@ -186,7 +198,6 @@ static void reduce_parts(void *context, int64_t begin, int64_t end)
 static void reduce_in_parts(reduction *r)
 {
     double partial[PARTIAL];
-    const int64_t row = r->kept.length * (int64_t)r->size; /* bytes */
     char *y = r->y;
     r->part = GRAIN;
     while (r->gone.length > r->part * MAX_PARTS)
@@ -194,11 +205,8 @@ static void reduce_in_parts(reduction *r)
     const int64_t parts = (r->gone.length + r->part - 1) / r->part;
     r->y = (char *)partial;
     tga_parallel(parts, 1, reduce_parts, r);
-    for (int64_t span = 1; span < parts; span *= 2)
-        for (int64_t p = 0; p + span < parts; p += 2 * span)
-            for (int64_t i = 0; i < row; i += (int64_t)r->size)
-                combine(r, r->y + p * row + i, r->y + (p + span) * row + i);
-    memcpy(y, r->y, (size_t)row);
+    tga_combine_parts(r->reduce, r->size, parts, r->kept.length, r->y);
+    memcpy(y, r->y, (size_t)r->kept.length * r->size);
 }
 
 static int reduce_float(int op, int dtype, const tga_layout *layout, int64_t kept, const void *x,

@@ -25,9 +25,9 @@
  */
 
 #ifndef REDUCE_GROUP
-#define REDUCE_GROUP 8   /* vectors */
-#define REDUCE_CHUNK 64  /* vectors */
-#define REDUCE_LEVELS 48 /* a chunk is 1 KiB or more: enough for any memory */
+#define REDUCE_GROUP 8              /* vectors */
+#define REDUCE_CHUNK 64             /* vectors */
+#define REDUCE_LEVELS 48            /* a chunk is 1 KiB or more: enough for any memory */
 #define REDUCE_WIDTH (512 / VBYTES) /* vectors of columns that are worked on together */
 #endif
 
@@ -105,39 +105,23 @@ static ALWAYS_INLINE V TN(pairwise_end)(V (*combine)(V, V), T identity, TN(pairw
 
 /* ---- a row to a number ------------------------------------------------------------ */
 
-/* x: (n); y: one element */
-static ALWAYS_INLINE void TN(reduce_loop)(V (*combine)(V, V), T identity, int64_t n, const T *x,
-                                          T *y)
+/* x: (n) */
+static ALWAYS_INLINE T TN(reduce_row)(V (*combine)(V, V), T identity, int64_t n, const T *x)
 {
     const int64_t chunk = REDUCE_CHUNK * VL;
-    if (n <= chunk) {
-        *y = TN(reduce_chunk)(combine, identity, n, x)[0];
-        return;
-    }
+    if (n <= chunk)
+        return TN(reduce_chunk)(combine, identity, n, x)[0];
     TN(pairwise) p;
     TN(pairwise_begin)(&p);
     for (; n > 0; n -= chunk, x += chunk) {
         const V next = TN(reduce_chunk)(combine, identity, n < chunk ? n : chunk, x);
         TN(pairwise_add)(combine, &p, next);
     }
-    *y = TN(pairwise_end)(combine, identity, &p)[0];
+    return TN(pairwise_end)(combine, identity, &p)[0];
 }
 
 /* ---- rows to a row ------------------------------------------------------------------ */
 /* A vector is a piece of a row here, and what is a lane above is every VL-th row. */
-
-
-/* VL vectors, pairwise, REDUCE_WIDTH vectors apart. */
-static ALWAYS_INLINE V TN(reduce_rows_of_lanes)(V (*combine)(V, V), const V *lane)
-{
-    const T *x = (const T *)lane;
-    const int64_t step = REDUCE_WIDTH * VL;
-    return VL == 2   ? TN(reduce_2)(combine, x, step, VL)
-           : VL == 4 ? TN(reduce_4)(combine, x, step, VL)
-           : VL == 8 ? TN(reduce_8)(combine, x, step, VL)
-                     : combine(TN(reduce_8)(combine, x, step, VL),
-                               TN(reduce_8)(combine, x + 8 * step, step, VL));
-}
 
 /* Vector j of n columns begins here; the last may overlap the one before it. */
 static ALWAYS_INLINE int64_t TN(column)(int64_t j, int64_t n, int64_t lanes)
@@ -145,12 +129,25 @@ static ALWAYS_INLINE int64_t TN(column)(int64_t j, int64_t n, int64_t lanes)
     return j * VL < n - lanes ? j * VL : n - lanes;
 }
 
+/* VL vectors, pairwise; vector k is x[k * REDUCE_WIDTH]. */
+static ALWAYS_INLINE V TN(reduce_all_lanes)(V (*combine)(V, V), const V *x)
+{
+    const int64_t step = REDUCE_WIDTH * VL;
+    const T *p = (const T *)x;
+    return VL == 2   ? TN(reduce_2)(combine, p, step, VL)
+           : VL == 4 ? TN(reduce_4)(combine, p, step, VL)
+           : VL == 8 ? TN(reduce_8)(combine, p, step, VL)
+                     : combine(TN(reduce_8)(combine, p, step, VL),
+                               TN(reduce_8)(combine, p + 8 * step, step, VL));
+}
+
 /* x: (rows, n), a row every `step` elements; y: (n); n <= REDUCE_WIDTH * VL, and
  * `lanes` is the smaller of n and VL */
-static ALWAYS_INLINE void TN(reduce_columns)(V (*combine)(V, V), T identity, int64_t rows, int64_t n,
-                                             const T *x, int64_t step, T *y, int64_t lanes)
+static ALWAYS_INLINE void TN(reduce_columns)(V (*combine)(V, V), T identity, int64_t rows,
+                                             int64_t n, const T *x, int64_t step, T *y,
+                                             int64_t lanes)
 {
-    const int64_t width = (n + VL - 1) / VL;
+    const int64_t width = (n + VL - 1) / VL, group = REDUCE_GROUP * VL;
     V lane[VBYTES / sizeof(T)][REDUCE_WIDTH];
     TN(pairwise) p[REDUCE_WIDTH];
     for (int64_t j = 0; j < width; j++)
@@ -159,11 +156,11 @@ static ALWAYS_INLINE void TN(reduce_columns)(V (*combine)(V, V), T identity, int
         const int64_t here = rows < REDUCE_CHUNK * VL ? rows : REDUCE_CHUNK * VL;
         const int64_t used = here < VL ? here : VL;
         int64_t row = 0;
-        for (; row + REDUCE_GROUP * VL <= here; row += REDUCE_GROUP * VL, x += REDUCE_GROUP * VL * step)
+        for (; row + group <= here; row += group, x += group * step)
             for (int64_t i = 0; i < VL; i++)
                 for (int64_t j = 0; j < width; j++) {
-                    const V next = TN(reduce_8)(
-                        combine, x + i * step + TN(column)(j, n, lanes), VL * step, lanes);
+                    const T *from = x + i * step + TN(column)(j, n, lanes);
+                    const V next = TN(reduce_8)(combine, from, VL * step, lanes);
                     lane[i][j] = row == 0 ? next : combine(lane[i][j], next);
                 }
         for (; row < here; row++, x += step)
@@ -176,9 +173,11 @@ static ALWAYS_INLINE void TN(reduce_columns)(V (*combine)(V, V), T identity, int
             for (int64_t i = 0; i + span < used; i += 2 * span)
                 for (int64_t j = 0; j < width; j++)
                     lane[i][j] = combine(lane[i][j], lane[i + span][j]);
-        for (int64_t j = 0; j < width; j++)
-            TN(pairwise_add)
-            (combine, &p[j], used < VL ? lane[0][j] : TN(reduce_rows_of_lanes)(combine, &lane[0][j]));
+        for (int64_t j = 0; j < width; j++) {
+            const V *first = &lane[0][j];
+            const V next = used < VL ? *first : TN(reduce_all_lanes)(combine, first);
+            TN(pairwise_add)(combine, &p[j], next);
+        }
         rows -= here;
     }
     for (int64_t j = 0; j < width; j++) {
@@ -212,7 +211,8 @@ static ALWAYS_INLINE void TN(reduce_rows_loop)(V (*combine)(V, V), T identity, i
     static inline V TN(name##_combine)(V x, V y) { return combination; }                           \
     static void TN(name##_reduce)(int64_t n, const void *x, void *y)                               \
     {                                                                                              \
-        TN(reduce_loop)(TN(name##_combine), (T)(identity), n, x, y);                               \
+        const T result = TN(reduce_row)(TN(name##_combine), (T)(identity), n, x);                  \
+        memcpy(y, &result, sizeof result);                                                         \
     }                                                                                              \
     static void TN(name##_reduce_rows)(int64_t rows, int64_t n, const void *x, int64_t step,       \
                                        void *y)                                                    \
@@ -223,3 +223,53 @@ static ALWAYS_INLINE void TN(reduce_rows_loop)(V (*combine)(V, V), T identity, i
 
 #define REDUCE REDUCE_ROW
 #include "reduce.def"
+
+/* ---- the sum of a function ------------------------------------------------------------ */
+/* f(x[i], t[i], c) summed over i, in the order of any other sum; its values are
+ * stored in `keep` too, if that is not NULL.  Every lane gets the sum. */
+
+static ALWAYS_INLINE V TN(sum_of_chunk)(V (*f)(V, V, V), int64_t n, const T *x, const T *t, V c,
+                                        T *keep)
+{
+    V lanes = K(0);
+    int64_t i = 0;
+    while (i + REDUCE_GROUP * VL <= n) {
+        V value[REDUCE_GROUP];
+        for (int k = 0; k < REDUCE_GROUP; k++, i += VL) {
+            value[k] = f(v_load(x + i), v_load(t + i), c);
+            if (keep)
+                v_store(keep + i, value[k]);
+        }
+        lanes = lanes + TN(reduce_8)(TN(sum_combine), (const T *)value, VL, VL);
+    }
+    for (; i < n; i += VL) {
+        const int64_t here = n - i < VL ? n - i : VL;
+        if (here == VL) {
+            const V value = f(v_load(x + i), v_load(t + i), c);
+            if (keep)
+                v_store(keep + i, value);
+            lanes = lanes + value;
+        } else {
+            const V value = f(v_load_n(x + i, here), v_load_n(t + i, here), c);
+            if (keep)
+                v_store_n(keep + i, value, here);
+            lanes = lanes + v_first_n(value, here);
+        }
+    }
+    return TN(reduce_lanes)(TN(sum_combine), lanes);
+}
+
+static ALWAYS_INLINE V TN(sum_of)(V (*f)(V, V, V), int64_t n, const T *x, const T *t, V c, T *keep)
+{
+    const int64_t chunk = REDUCE_CHUNK * VL;
+    if (n <= chunk)
+        return TN(sum_of_chunk)(f, n, x, t, c, keep);
+    TN(pairwise) p;
+    TN(pairwise_begin)(&p);
+    for (int64_t i = 0; i < n; i += chunk) {
+        const int64_t here = n - i < chunk ? n - i : chunk;
+        const V next = TN(sum_of_chunk)(f, here, x + i, t + i, c, keep ? keep + i : NULL);
+        TN(pairwise_add)(TN(sum_combine), &p, next);
+    }
+    return TN(pairwise_end)(TN(sum_combine), 0, &p);
+}

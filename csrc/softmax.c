@@ -61,15 +61,19 @@ typedef struct {
     void *y;
 } maxout;
 
-/* The first largest piece; the first nan, if there is one. */
+/* The first largest piece; the first nan, if there is one.  A nan found is never
+ * left: no piece is greater, and `found` says that another nan is too late. */
 #define MAXOUT(type)                                                                               \
-    static int64_t largest_##type(int64_t pieces, const type *x)                                   \
+    static inline int64_t largest_##type(int64_t pieces, const type *x)                            \
     {                                                                                              \
-        int64_t best = 0;                                                                          \
-        for (int64_t k = 1; k < pieces && x[best] == x[best]; k++)                                 \
-            if (x[k] > x[best] || x[k] != x[k])                                                    \
-                best = k;                                                                          \
-        return best;                                                                               \
+        type best = x[0];                                                                          \
+        int64_t index = 0;                                                                         \
+        for (int64_t k = 1; k < pieces; k++) {                                                     \
+            const int better = (x[k] > best) | ((x[k] != x[k]) & (best == best));                  \
+            best = better ? x[k] : best;                                                           \
+            index = better ? k : index;                                                            \
+        }                                                                                          \
+        return index;                                                                              \
     }                                                                                              \
     static void maxout_forward_##type(void *context, int64_t begin, int64_t end)                   \
     {                                                                                              \
@@ -87,9 +91,9 @@ typedef struct {
         const type *gy = m->gy, *x = m->x;                                                         \
         type *gx = m->y;                                                                           \
         for (int64_t i = begin; i < end; i++) {                                                    \
-            const int64_t best = largest_##type(pieces, x + i * pieces);                           \
+            const int64_t largest = largest_##type(pieces, x + i * pieces);                        \
             for (int64_t k = 0; k < pieces; k++)                                                   \
-                gx[i * pieces + k] = k == best ? gy[i] : 0;                                        \
+                gx[i * pieces + k] = k == largest ? gy[i] : 0;                                     \
         }                                                                                          \
     }
 MAXOUT(float)
@@ -107,7 +111,8 @@ int tga_maxout_forward(int dtype, int64_t n, int64_t pieces, const void *x, void
     return TGA_OK;
 }
 
-int tga_maxout_backward(int dtype, int64_t n, int64_t pieces, const void *gy, const void *x, void *gx)
+int tga_maxout_backward(int dtype, int64_t n, int64_t pieces, const void *gy, const void *x,
+                        void *gx)
 {
     maxout m = {pieces, gy, x, gx};
     if (dtype == TGA_FLOAT32)

@@ -94,7 +94,10 @@ int tga_reduce_find(const char *name);
 const char *tga_reduce_name(int op);
 /* The first `kept` axes of the layout stay (result contiguous over them), the
  * others are reduced; stride[1] belongs to x.  An empty sum is 0, an empty
- * product 1; max and min of nothing must have been refused by the caller. */
+ * product 1; max and min of nothing must have been refused by the caller.
+ * Every dtype; the result has the same, but the sum and product of bool and
+ * uint8, which are int64.  Sums and products of int64 wrap.  The order of the
+ * additions depends on the number of elements alone: see reduce.tmpl.h. */
 int tga_reduce(int op, int dtype, const tga_layout *layout, int64_t kept, const void *x, void *y);
 
 /* ---- rows of a matrix: softmax and its logarithm ------------------------ */
@@ -102,8 +105,8 @@ int tga_reduce(int op, int dtype, const tga_layout *layout, int64_t kept, const 
 int tga_softmax_forward(int dtype, int log, int64_t rows, int64_t n, const void *x, void *y);
 int tga_softmax_backward(int dtype, int log, int64_t rows, int64_t n, const void *gy, const void *y,
                          void *gx);
-/* maxout: x (rows, n, pieces) -> y (rows, n), the first largest piece wins;
- * backward writes all of gx (rows, n, pieces). */
+/* maxout: x (n, pieces) -> y (n), pieces >= 1; the first largest piece wins, or the
+ * first nan; backward writes all of gx (n, pieces). */
 int tga_maxout_forward(int dtype, int64_t n, int64_t pieces, const void *x, void *y);
 int tga_maxout_backward(int dtype, int64_t n, int64_t pieces, const void *gy, const void *x, void *gx);
 
@@ -118,6 +121,13 @@ int tga_gemm(int dtype, int trans_a, int trans_b, int64_t m, int64_t n, int64_t 
 int tga_gemm_batched(int dtype, int trans_a, int trans_b, int64_t m, int64_t n, int64_t k,
                      const tga_layout *batch, const void *a, int64_t lda, const void *b, int64_t ldb,
                      void *c, int64_t ldc);
+
+/* y (m, n) = x (m, k) @ w (n, k).T + b (n), all contiguous; and the gradients of x, w
+ * and b, NULL for those not wanted.  The same bits as by tga_gemm and tga_reduce. */
+int tga_linear_forward(int dtype, int64_t m, int64_t n, int64_t k, const void *x, const void *w,
+                       const void *b, void *y);
+int tga_linear_backward(int dtype, int64_t m, int64_t n, int64_t k, const void *gy, const void *x,
+                        const void *w, void *gx, void *gw, void *gb);
 
 /* ---- losses: rows of loss.def, and cross-entropy ------------------------- */
 int tga_loss_find(const char *name);

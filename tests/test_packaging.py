@@ -106,7 +106,7 @@ def run(root, *arguments, **environment):
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=root,
-        env={**os.environ, **environment},
+        env={**os.environ, "TGA_SANITIZE": "", **environment},
         capture_output=True,
         text=True,
     )

@@ -19,8 +19,10 @@ from math import prod
 from . import kernels
 from .dtype import as_dtype, bool_, float32, int64
 from .formula import Value
+from .kernels import BYTES, SMALL, allocate_large, allocate_small
 
 lib = kernels.lib
+_new = object.__new__
 
 # Writes in place are numbered, over all arrays.  A buffer remembers the number of
 # the last write to it; whoever saved it for a derivative remembers the number of
@@ -158,8 +160,16 @@ def normalized_axis(axis, ndim, op):
 
 def empty(shape, dtype, size):
     """A new array with whatever the memory held before."""
-    memory = kernels.allocate(size * dtype.itemsize or 1)
-    return Array(memory, memory, shape, None, dtype, size, [0])
+    # every op comes by here, so kernels.allocate and Array(...) are written out
+    nbytes = size * dtype.itemsize
+    x = _new(Array)
+    x.memory = x.data = (allocate_small if nbytes <= SMALL else allocate_large)(BYTES, nbytes)
+    x.shape = shape
+    x.strides = None
+    x.dtype = dtype
+    x.size = size
+    x.version = [0]
+    return x
 
 
 def full(shape, value, dtype, op="full"):
@@ -473,8 +483,8 @@ def _copy(x, y):
     lib.tga_copy_strided(y.dtype.code, x.dtype.code, walk, x.data, y.data)
 
 
-def mark_written(y, op):
-    """Note that the memory of y is about to be written to.
+def mark_all_written(arrays, op):
+    """Note that the memory of each array is about to be written to.
 
     Raises
     ------
@@ -482,9 +492,19 @@ def mark_written(y, op):
         If it must not be: memory of a read-only NumPy array.
     """
     global writes
-    if y.version[0] < 0:
-        raise ValueError(f"{op}: the memory belongs to a read-only NumPy array; clone() it first")
-    y.version[0] = writes = next(_count_write)
+    for y in arrays:
+        if y.version[0] < 0:
+            raise ValueError(
+                f"{op}: the memory belongs to a read-only NumPy array; clone() it first"
+            )
+    writes = number_of_write = next(_count_write)
+    for y in arrays:
+        y.version[0] = number_of_write
+
+
+def mark_written(y, op):
+    """`mark_all_written` of one array."""
+    mark_all_written((y,), op)
 
 
 def overlap(x, y):

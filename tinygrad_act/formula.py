@@ -11,32 +11,48 @@ import threading
 
 REGISTRY = {}  # name -> Op; filled by op.register
 
-_interpreters = {}
+INTERPRETERS = {}  # type of a value -> function (op, inputs, attrs)
 
 
 def interpreter(kind):
-    """Decorator: the function (op, inputs, attrs) that applies an op to values of `kind`."""
+    """Decorator: the function (op, inputs, attrs) applies an op to values of `kind`.
+
+    The attributes that it gets are complete.
+    """
 
     def enter(function):
-        _interpreters[kind] = function
+        INTERPRETERS[kind] = function
         return function
 
     return enter
 
 
-def interpreter_of(kind):
-    """The function that applies ops to values of this type, or None."""
-    try:
-        return _interpreters[kind]
-    except KeyError:
-        for base in kind.__mro__:
-            if base in _interpreters:
-                found = _interpreters[base]
-                break
-        else:
-            found = None
-        _interpreters[kind] = found
-        return found
+def interpreter_of(inputs):
+    """The function that applies ops to the first of `inputs` that is no plain number, or None."""
+    for x in inputs:
+        kind = type(x)
+        if kind not in INTERPRETERS:  # a subclass, or not one of ours: remember which
+            bases = [base for base in kind.__mro__ if INTERPRETERS.get(base)]
+            INTERPRETERS[kind] = INTERPRETERS[bases[0]] if bases else None
+        interpret = INTERPRETERS[kind]
+        if interpret is not None:
+            return interpret
+    return None
+
+
+class Constant(float):
+    """A number of more digits than a float holds: ``Constant("3.14159265358979323846")``.
+
+    It is a float like any other, but where a formula is read in arbitrary precision, all of
+    its digits count.
+    """
+
+    __slots__ = ("digits",)
+
+    def __new__(cls, digits):
+        self = super().__new__(cls, digits)
+        self.digits = digits
+        return self
 
 
 class _Formula(threading.local):

@@ -7,6 +7,9 @@ is asked of the function `pull_back`.  ``scalar.py`` and ``tensor.py`` stand on 
 """
 
 import threading
+from operator import attrgetter
+
+_saved = attrgetter("saved")
 
 
 class Node:
@@ -96,39 +99,32 @@ class no_grad:
         return without_recording
 
 
-def topological_order(roots):
-    """The nodes that `roots` were computed from, every node before its parents.
+def count_users(roots):
+    """Every node that `roots` were computed from, and how many edges lead to it.
 
-    Why an order is needed: in ``a = x * 2; b = a + 1; y = a * b`` the gradient of
-    ``a`` comes from ``y`` directly and through ``b``.  Passed on after only one of
-    them had arrived, half of it would be lost to ``x``.  So a node's turn comes
-    when all nodes that use it have had theirs (Kahn 1962), and without recursion,
-    since a chain may be longer than Python's stack.
+    Without recursion, since a chain may be longer than Python's stack.
     """
     users = dict.fromkeys(roots, 0)
-    stack = list(users)
-    while stack:
-        for parent in stack.pop().parents:
+    found = list(users)
+    for node in found:  # grows while we walk along it
+        for parent in node.parents:
             if parent is None:
                 continue
             if parent in users:
                 users[parent] += 1
             else:
                 users[parent] = 1
-                stack.append(parent)
-
-    order = [node for node in dict.fromkeys(roots) if users[node] == 0]
-    for node in order:  # grows while we walk along it
-        for parent in node.parents:
-            if parent is not None:
-                users[parent] -= 1
-                if users[parent] == 0:
-                    order.append(parent)
-    return order
+                found.append(parent)
+    return users
 
 
-def backward(seeds, pull_back, deliver, retain_graph=False):
+def backward(seeds, pull_back, deliver, retain_graph=False, watched=()):
     """The chain rule: the gradient of a node is the sum over all nodes that use it.
+
+    Nodes are visited in topological order.  Why an order is needed: in ``a = x * 2;
+    b = a + 1; y = a * b`` the gradient of ``a`` comes from ``y`` directly and through
+    ``b``.  Passed on after only one of them had arrived, half of it would be lost to
+    ``x``.  So a node's turn comes when all nodes that use it have had theirs (Kahn 1962).
 
     Parameters
     ----------
@@ -138,35 +134,45 @@ def backward(seeds, pull_back, deliver, retain_graph=False):
         The gradient of each of the node's inputs; of an input without a node
         anything, since it is not looked at.
     deliver : function (node, gradient)
-        Told each node's gradient when it is complete.
+        Told the gradient of each leaf, when it is complete.
     retain_graph : bool
         Keep what the nodes saved, so that backward can run again.
+    watched : container of Node
+        Other nodes whose gradient `deliver` is told.
 
     Raises
     ------
     RuntimeError
         If a node's saved values have been freed by an earlier backward.
     """
-    order = topological_order(seeds)
-    for node in order:
-        if node.saved is None:
-            raise RuntimeError(
-                f"backward: the graph of {node.op.name!r} was freed by an earlier backward; "
-                f"write backward(retain_graph=True) the first time to run it twice"
-            )
+    users = count_users(seeds)
+    if None in map(_saved, users):
+        name = next(node.op.name for node in users if node.saved is None)
+        raise RuntimeError(
+            f"backward: the graph of {name!r} was freed by an earlier backward; "
+            f"write backward(retain_graph=True) the first time to run it twice"
+        )
     gradients = dict(seeds)
-    for node in order:
+    ready = [node for node in gradients if users[node] == 0]
+    for node in ready:  # grows, too
         gradient = gradients.pop(node)
-        deliver(node, gradient)
+        if node.op is None or (watched and node in watched):
+            deliver(node, gradient)
         if node.op is None:
             continue
         contributions = pull_back(node, gradient)
         if not retain_graph:
             node.saved = None
-        for parent, contribution in zip(node.parents, contributions, strict=True):
+        for parent, contribution in zip(node.parents, contributions):  # noqa: B905, it costs time
             if parent is None:
                 continue
             if parent in gradients:
-                gradients[parent] = gradients[parent] + contribution
-            else:
-                gradients[parent] = contribution
+                contribution = gradients[parent] + contribution
+            left = users[parent] - 1
+            if left == 0 and parent.op is None:
+                deliver(parent, contribution)
+                continue
+            users[parent] = left
+            gradients[parent] = contribution
+            if left == 0:
+                ready.append(parent)

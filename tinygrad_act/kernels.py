@@ -30,10 +30,10 @@ NULL = ffi.NULL
 
 # ---- memory -------------------------------------------------------------------
 
-_SMALL = 1 << 14  # bytes; above, the pool in csrc/memory.c saves the page faults
-_BYTES = ffi.typeof("char[]")
-_small = ffi.new_allocator(should_clear_after_alloc=False)
-_large = ffi.new_allocator(lib.tga_alloc, lib.tga_free, should_clear_after_alloc=False)
+SMALL = 1 << 14  # bytes; above, the pool in csrc/memory.c saves the page faults
+BYTES = ffi.typeof("char[]")
+allocate_small = ffi.new_allocator(should_clear_after_alloc=False)
+allocate_large = ffi.new_allocator(lib.tga_alloc, lib.tga_free, should_clear_after_alloc=False)
 
 
 def allocate(nbytes):
@@ -44,14 +44,12 @@ def allocate(nbytes):
     MemoryError
         If the system has none left.
     """
-    if nbytes <= _SMALL:
-        return _small(_BYTES, nbytes)
-    return _large(_BYTES, nbytes)
+    return (allocate_small if nbytes <= SMALL else allocate_large)(BYTES, nbytes)
 
 
 def from_bytes(content):
     """A copy of a bytes-like object in memory of its own."""
-    memory = allocate(len(content) or 1)
+    memory = allocate(len(content))
     ffi.memmove(memory, content, len(content))
     return memory
 

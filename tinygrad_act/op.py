@@ -25,9 +25,12 @@ from .array import (
     strides_of,
 )
 from .dtype import bool_, float32, float64, int64, promote
-from .formula import REGISTRY, evaluate, formula, interpreter, interpreter_of
+from .formula import INTERPRETERS, REGISTRY, evaluate, formula, interpreter, interpreter_of
 
 lib = kernels.lib
+unary_forward = lib.tga_unary_forward  # looked up once: every op comes by here
+unary_backward = lib.tga_unary_backward
+binary_forward = lib.tga_binary_forward
 
 ACTIVATIONS = {}  # name -> Op: what a layer accepts as a string
 
@@ -86,10 +89,9 @@ class Op:
         self.max_ulp = max_ulp
         self.kinks = kinks
         self.conventions = conventions
-        kept = saves.split()
-        self._keeps_y = output in kept
-        self._keeps = tuple(name in kept for name in self.inputs)
-        unknown = set(kept) - {output, *self.inputs}
+        self._arity = -1 if self.variadic else len(self.inputs)
+        self.keep = _keeper((output, *self.inputs), saves.split(), self.variadic)
+        unknown = set(saves.split()) - {output, *self.inputs}
         if unknown:
             raise ValueError(f"{name}: saves {unknown}, which it does not have")
 
@@ -97,11 +99,13 @@ class Op:
         return f"<op {self.name}>"
 
     def __call__(self, *inputs, **attrs):
-        inputs, attrs = self._sorted(inputs, attrs)
-        for x in inputs:
-            interpret = interpreter_of(type(x))
-            if interpret is not None:
-                return interpret(self, inputs, attrs)
+        if attrs or len(inputs) != self._arity:
+            inputs, attrs = self._sorted(inputs, attrs)
+        else:
+            attrs = self.defaults
+        interpret = INTERPRETERS.get(type(inputs[0])) or interpreter_of(inputs)
+        if interpret is not None:
+            return interpret(self, inputs, attrs)
         for x in inputs:
             if not isinstance(x, (float, int)):
                 raise TypeError(
@@ -130,14 +134,7 @@ class Op:
             if len(given) > len(self.attrs):
                 raise TypeError(f"{self.name}: {len(given) - len(self.attrs)} arguments too many")
             attrs = {**dict(zip(self.attrs, given, strict=False)), **attrs}
-        return inputs, attrs
-
-    def keep(self, y, *inputs):
-        """What of output and inputs the derivative will need; of the others, the shape."""
-        kept = [y if self._keeps_y else y.shape]
-        for x, is_kept in zip(inputs, self._keeps, strict=True):
-            kept.append(x if is_kept else x.shape)
-        return tuple(kept)
+        return inputs, self.complete(attrs) if attrs else self.defaults
 
     def complete(self, attrs):
         """`attrs` with the defaults of those that are missing.
@@ -147,8 +144,6 @@ class Op:
         TypeError
             For an attribute that the op does not have.
         """
-        if not attrs:
-            return self.defaults  # shared: nobody changes the attributes of a node
         for name in attrs:
             if name not in self.attrs:
                 raise TypeError(f"{self.name}: there is no attribute {name!r}{_hint(name)}")
@@ -157,6 +152,17 @@ class Op:
     def on_numbers(self, *inputs, **attrs):
         """The op on plain Python numbers, following IEEE."""
         raise TypeError(f"{self.name}: needs a Tensor, not a number; write Tensor(...)")
+
+
+def _keeper(names, saves, variadic):
+    """The function (y, *inputs) -> what the derivative needs: each array, or its shape alone.
+
+    It runs at every application of an op, so it is written out as source, once per op.
+    """
+    if variadic:
+        return lambda y, *inputs: (y.shape, *[x.shape for x in inputs])
+    kept = [name if name in saves else f"{name}.shape" for name in names]
+    return eval(f"lambda {', '.join(names)}: ({', '.join(kept)},)")
 
 
 def _hint(name):
@@ -172,7 +178,7 @@ def register(op):
 
 @interpreter(Array)
 def _on_arrays(op, inputs, attrs):
-    return op.forward(*inputs, **op.complete(attrs))
+    return op.forward(*inputs, **attrs)
 
 
 def needs_float(op, x):
@@ -250,46 +256,36 @@ class Elementwise(Op):
             needs_float(self.name, x)
         if self.row < 0:
             return evaluate(self.stable, x.dtype, x, **attrs)
-        y = empty(x.shape, x.dtype, x.size)
         a, b = pair(attrs) if attrs else (0.0, 0.0)
+        y = empty(x.shape, x.dtype, x.size)
         if x.strides is None:
-            lib.tga_unary_forward(self.row, x.dtype.code, x.size, x.data, y.data, a, b)
+            unary_forward(self.row, x.dtype.code, x.size, x.data, y.data, a, b)
         else:
             walk = kernels.layout(x.shape, contiguous_strides(x.shape), x.strides)
             lib.tga_unary_forward_strided(self.row, x.dtype.code, walk, x.data, y.data, a, b)
         return y
 
     def backward(self, parents, gy, saved, attrs):
-        if self.row >= 0 and type(gy) is Array:
-            return (self.fused(gy, saved[0] if self.row_reads_y else saved[1], attrs),)
-        return (gy * self.derivative(*saved, dtype=gy.dtype, **attrs),)
-
-    def fused(self, gy, s, attrs):
-        """The C row's backward: gx from gy and what the row saves, x or y."""
-        gx = empty(gy.shape, gy.dtype, gy.size)
-        a, b = pair(attrs) if attrs else (0.0, 0.0)
+        if self.row < 0 or type(gy) is not Array:
+            return (gy * self.derivative(*saved, dtype=gy.dtype, **attrs),)
+        s = saved[0 if self.row_reads_y else 1]
         if type(s) is tuple:  # the row reads nothing, so any memory will do
             s = gy
+        a, b = pair(attrs) if attrs else (0.0, 0.0)
+        gx = empty(gy.shape, gy.dtype, gy.size)
         if gy.strides is None and s.strides is None:
-            lib.tga_unary_backward(
-                self.row, gy.dtype.code, gy.size, gy.data, s.data, gx.data, a, b
-            )
+            unary_backward(self.row, gy.dtype.code, gy.size, gy.data, s.data, gx.data, a, b)
         else:
-            walk = kernels.layout(
-                gy.shape, contiguous_strides(gy.shape), strides_of(gy), strides_of(s)
-            )
+            walk = walk_broadcast(gy.shape, gy, s)
             lib.tga_unary_backward_strided(
                 self.row, gy.dtype.code, walk, gy.data, s.data, gx.data, a, b
             )
-        return gx
+        return (gx,)
 
     def derivative(self, y, x, *, dtype=None, **attrs):
         """`df` at x and y."""
         given = {"x": x, "y": y}
         return evaluate(self.df, dtype, *[given[name] for name in self._df_takes], **attrs)
-
-    def keep(self, y, x):
-        return (y if self._keeps_y else y.shape, x if self._keeps[0] else x.shape)
 
     def on_numbers(self, x, **attrs):
         attrs = self.complete(attrs)
@@ -391,13 +387,13 @@ class Binary(Op):
         code = x.dtype.code
         if x.shape == y.shape and x.strides is None and y.strides is None:
             z = empty(x.shape, x.dtype, x.size)
-            lib.tga_binary_forward(self.row, code, x.size, x.data, 1, y.data, 1, z.data)
+            binary_forward(self.row, code, x.size, x.data, 1, y.data, 1, z.data)
         elif y.shape == () and x.strides is None:
             z = empty(x.shape, x.dtype, x.size)
-            lib.tga_binary_forward(self.row, code, x.size, x.data, 1, y.data, 0, z.data)
+            binary_forward(self.row, code, x.size, x.data, 1, y.data, 0, z.data)
         elif x.shape == () and y.strides is None:
             z = empty(y.shape, y.dtype, y.size)
-            lib.tga_binary_forward(self.row, code, y.size, x.data, 0, y.data, 1, z.data)
+            binary_forward(self.row, code, y.size, x.data, 0, y.data, 1, z.data)
         else:
             shape = broadcast_shape(self.name, x.shape, y.shape)
             z = empty(shape, x.dtype, prod(shape))
@@ -430,13 +426,6 @@ class Binary(Op):
             self.row, x.dtype.code, walk, x.data, y.data, kernels.as_bytes(z.data)
         )
         return z
-
-    def keep(self, z, x, y):
-        return (
-            z if self._keeps_y else z.shape,
-            x if self._keeps[0] else x.shape,
-            y if self._keeps[1] else y.shape,
-        )
 
     def backward(self, parents, gz, saved, attrs):
         z, x, y = saved
@@ -546,11 +535,6 @@ class General(Op):
         self.promotes = promotes
         self.sample = sample
         self.reference = reference
-
-    def keep(self, y, *inputs):
-        if self.variadic:
-            return (y if self._keeps_y else y.shape, *[x.shape for x in inputs])
-        return super().keep(y, *inputs)
 
     def backward(self, parents, gy, saved, attrs):
         if self.variadic:

@@ -40,12 +40,22 @@ class SGD:
         if not lr >= 0:
             raise ValueError(f"SGD: lr is {lr}, but must not be negative")
         self.lr = lr
+        by_dtype = {}
+        for p in self.parameters:
+            by_dtype.setdefault(p.dtype, []).append(p)
+        self._groups = [
+            (group, update.ParameterList([p.array for p in group])) for group in by_dtype.values()
+        ]
 
     def step(self):
         """Update every parameter that has a gradient."""
-        pairs = [(p.array, g.array) for p in self.parameters if (g := p.node.grad) is not None]
-        if pairs:
-            update.sgd(*zip(*pairs, strict=True), self.lr)
+        for group, listed in self._groups:
+            gradients = [p.node.grad for p in group]
+            pairs = [(p, g) for p, g in zip(group, gradients, strict=True) if g is not None]
+            if pairs and len(pairs) < len(group):
+                listed = update.ParameterList([p.array for p, _ in pairs])
+            if pairs:
+                update.sgd(listed, [g.array for _, g in pairs], self.lr)
 
     def zero_grad(self):
         """Forget the gradients."""

@@ -101,7 +101,6 @@ def apply(op, inputs, attrs):
         if op.name == "where":  # a choice, already made: nothing to compute or record
             return op.on_numbers(*inputs)
         raise TypeError(f"{op.name}: works on Tensors, not on Scalars")
-    attrs = op.complete(attrs)
     numbers = [_data(x) for x in inputs]
     if isinstance(op, Binary) and op.compares:
         return op.on_numbers(*numbers)

@@ -10,6 +10,8 @@ the C kernel on the array and writes down a `Node`.  ``y.backward()`` hands the 
 `backward`, and so the C kernel of the derivative.
 """
 
+from operator import attrgetter
+
 from . import graph
 from .array import (
     Array,
@@ -231,7 +233,7 @@ class Tensor:
         return (self[i] for i in range(self.shape[0]))
 
     def __getitem__(self, index):
-        return apply(shapes.getitem, (self,), {"index": index})
+        return _unary(shapes.getitem, self, {"index": index})
 
     def __setitem__(self, index, value):
         _refuse_if_recorded("indexed assignment", "where(mask, value, x)", self, value)
@@ -266,7 +268,7 @@ class Tensor:
         if self.node is None:
             raise RuntimeError("backward: this tensor does not depend on any that requires_grad")
         seeds = {self.node: _seed(self, gradient, "backward")}
-        _run(seeds, create_graph, retain_graph, _accumulate)
+        _run(seeds, create_graph, retain_graph)
 
     def detach(self):
         """The same values, sharing memory, outside the graph."""
@@ -281,7 +283,7 @@ class Tensor:
         dtype = as_dtype(dtype)
         if dtype is self.dtype:
             return self
-        return apply(arith.astype, (self,), {"dtype": dtype, "source": self.dtype})
+        return _unary(arith.astype, self, {"dtype": dtype, "source": self.dtype})
 
     # ---- operators ----------------------------------------------------------------------------
 
@@ -423,10 +425,10 @@ class Tensor:
         return _unary(act.relu, self)
 
     def leaky_relu(self, slope=0.01):
-        return apply(act.leaky_relu, (self,), {"slope": slope})
+        return _unary(act.leaky_relu, self, {"slope": slope})
 
     def elu(self, alpha=1.0):
-        return apply(act.elu, (self,), {"alpha": alpha})
+        return _unary(act.elu, self, {"alpha": alpha})
 
     def selu(self):
         return _unary(act.selu, self)
@@ -438,57 +440,60 @@ class Tensor:
         return _unary(act.gelu_tanh, self)
 
     def softmax(self, axis=-1):
-        return apply(act.softmax, (self,), {"axis": axis})
+        return _unary(act.softmax, self, {"axis": axis})
 
     def log_softmax(self, axis=-1):
-        return apply(act.log_softmax, (self,), {"axis": axis})
+        return _unary(act.log_softmax, self, {"axis": axis})
 
     def maxout(self, pieces=2):
-        return apply(act.maxout, (self,), {"pieces": pieces})
+        return _unary(act.maxout, self, {"pieces": pieces})
 
     # ---- reductions -----------------------------------------------------------------------------------
 
     def sum(self, axis=None, keepdims=False):
-        return apply(reduction.sum_, (self,), {"axis": axis, "keepdims": keepdims})
+        return _unary(reduction.sum_, self, {"axis": axis, "keepdims": keepdims})
 
     def mean(self, axis=None, keepdims=False):
-        return apply(reduction.mean, (self,), {"axis": axis, "keepdims": keepdims})
+        return _unary(reduction.mean, self, {"axis": axis, "keepdims": keepdims})
 
     def max(self, axis=None, keepdims=False):
-        return apply(reduction.max_, (self,), {"axis": axis, "keepdims": keepdims})
+        return _unary(reduction.max_, self, {"axis": axis, "keepdims": keepdims})
 
     def min(self, axis=None, keepdims=False):
-        return apply(reduction.min_, (self,), {"axis": axis, "keepdims": keepdims})
+        return _unary(reduction.min_, self, {"axis": axis, "keepdims": keepdims})
 
     # ---- shape ------------------------------------------------------------------------------------------
 
     @property
     def T(self):
         """The tensor with its axes in reverse order: of a matrix, the transpose."""
-        return apply(shapes.permute, (self,), {"axes": tuple(range(self.ndim))[::-1]})
+        return _unary(shapes.permute, self, {"axes": tuple(range(self.ndim))[::-1]})
 
     def reshape(self, *shape):
-        return apply(shapes.reshape, (self,), {"shape": _spread(shape)})
+        return _unary(shapes.reshape, self, {"shape": _spread(shape)})
 
     def permute(self, *axes):
-        return apply(shapes.permute, (self,), {"axes": _spread(axes)})
+        return _unary(shapes.permute, self, {"axes": _spread(axes)})
 
     def transpose(self, axis0=-2, axis1=-1):
-        return apply(shapes.transpose, (self,), {"axis0": axis0, "axis1": axis1})
+        return _unary(shapes.transpose, self, {"axis0": axis0, "axis1": axis1})
 
     def expand(self, *shape):
-        return apply(shapes.expand, (self,), {"shape": _spread(shape)})
+        return _unary(shapes.expand, self, {"shape": _spread(shape)})
 
     def squeeze(self, axis=None):
-        return apply(shapes.squeeze, (self,), {"axis": axis})
+        return _unary(shapes.squeeze, self, {"axis": axis})
 
     def unsqueeze(self, axis=0):
-        return apply(shapes.unsqueeze, (self,), {"axis": axis})
+        return _unary(shapes.unsqueeze, self, {"axis": axis})
 
     # ---- linear algebra -----------------------------------------------------------------------------------
 
     def matmul(self, other):
         return _binary(linalg.matmul, self, other)
+
+    def linear(self, w, b):
+        return _ternary(linalg.linear, self, w, b)
 
 
 def _spread(numbers):
@@ -509,16 +514,33 @@ def _wrap(array, node):
     return tensor
 
 
-def _unary(op, x):
-    """Apply an op of one input and no attributes."""
+def _unary(op, x, attrs=_NO_ATTRS):
+    """Apply an op of one input."""
     array = x.array
-    y = op.forward(array)
+    y = op.forward(array, **attrs) if attrs else op.forward(array)
+    tensor = _new(Tensor)  # _wrap, written out: every op comes by here
+    tensor.array = y
     node = x.node
-    if node is not None and graph.mode.recording:
-        node = graph.Node(op, (node,), op.keep(y, array), _NO_ATTRS, _array.writes)
+    if node is not None and graph.mode.recording and y.dtype.is_float:
+        node = graph.Node(op, (node,), op.keep(y, array), attrs, _array.writes)
     else:
         node = None
-    return _wrap(y, node)
+    tensor.node = node
+    return tensor
+
+
+def _ternary(op, x, y, z):
+    """Apply an op of three Tensors."""
+    a, b, c = x.array, y.array, z.array
+    if a.dtype is not b.dtype or b.dtype is not c.dtype:
+        return apply(op, (x, y, z), _NO_ATTRS)
+    result = op.forward(a, b, c)
+    p, q, r = x.node, y.node, z.node
+    node = None
+    if (p is not None or q is not None or r is not None) and graph.mode.recording:
+        saved = op.keep(result, a, b, c)
+        node = graph.Node(op, (p, q, r), saved, _NO_ATTRS, _array.writes)
+    return _wrap(result, node)
 
 
 def _binary(op, x, y):
@@ -565,11 +587,11 @@ def _as_tensor(x, like=None):
     raise TypeError(f"an input must be a Tensor, a number or a NumPy array, not {x!r}")
 
 
+_array_of_tensor = attrgetter("array")
+_node_of_tensor = attrgetter("node")
+
+
 @interpreter(Tensor)
-def _on_tensors(op, inputs, attrs):
-    return apply(op, inputs, op.complete(attrs))
-
-
 def apply(op, inputs, attrs):
     """Apply an op to Tensors, numbers and NumPy arrays, and record it.
 
@@ -586,28 +608,40 @@ def apply(op, inputs, attrs):
     TypeError, ValueError
         As the op says, before any kernel runs.
     """
-    like = _dtype_giver(inputs)
+    if len(inputs) == 1:
+        return _unary(op, inputs[0], attrs)
     try:
-        tensors = [_as_tensor(x, like) for x in inputs]
-    except TypeError as error:
-        raise TypeError(f"{op.name}: {error}") from None
+        arrays = list(map(_array_of_tensor, inputs))
+    except AttributeError:  # not all are Tensors yet
+        inputs = _all_tensors(op, inputs)
+        arrays = list(map(_array_of_tensor, inputs))
     if op.promotes:
-        tensors = _promoted(tensors, op.promotes)
-    arrays = [x.array for x in tensors]
+        dtype = arrays[-1].dtype
+        for x in arrays[op.promotes - 1 :]:
+            if x.dtype is not dtype:
+                inputs = _promoted(inputs, op.promotes)
+                arrays = list(map(_array_of_tensor, inputs))
+                break
     y = op.forward(*arrays, **attrs)
-    parents = tuple([x.node for x in tensors])
     node = None
-    if graph.mode.recording and y.dtype.is_float and any(parents):
-        node = graph.Node(op, parents, op.keep(y, *arrays), attrs, _array.writes)
+    if graph.mode.recording and y.dtype.is_float:
+        parents = tuple(map(_node_of_tensor, inputs))
+        if any(parents):
+            node = graph.Node(op, parents, op.keep(y, *arrays), attrs, _array.writes)
     return _wrap(y, node)
 
 
-def _dtype_giver(inputs):
-    """The array whose dtype numbers take: the first float one."""
+def _all_tensors(op, inputs):
+    """The inputs as Tensors; a number takes the dtype of the first float tensor it meets."""
+    like = None
     for x in inputs:
         if isinstance(x, Tensor) and x.array.dtype.is_float:
-            return x.array
-    return None
+            like = x.array
+            break
+    try:
+        return [_as_tensor(x, like) for x in inputs]
+    except TypeError as error:
+        raise TypeError(f"{op.name}: {error}") from None
 
 
 def _promoted(tensors, which):
@@ -693,30 +727,43 @@ def _seed(output, gradient, op):
     return gradient
 
 
-def _run(seeds, create_graph, retain_graph, receive):
-    """Backward from `seeds`; tell `receive` each node with its gradient, a Tensor.
+def _run(seeds, create_graph, retain_graph, found=None):
+    """Backward from `seeds`: gradients, as Tensors, to the leaves, or to the nodes in `found`.
 
     A tensor that is handed out shares its memory with no other: neither with the
     gradient of another node (addition passes its own on to both operands), nor with
     the seed.
     """
+
+    def receive(node, gradient):
+        if found is None:
+            node.grad = gradient if node.grad is None else node.grad + gradient
+        elif node in found:
+            found[node] = gradient
+
     retain_graph = create_graph if retain_graph is None else retain_graph
     if create_graph:
-        graph.backward(seeds, _pull_back_recorded, receive, retain_graph)
+        graph.backward(seeds, _pull_back_recorded, receive, retain_graph, found)
         return
     taken = {id(seed.array.version) for seed in seeds.values()}
 
     def deliver(node, gradient):
-        if not receive.wants(node):
-            return
-        if gradient.strides is not None or id(gradient.version) in taken:
+        memory = id(gradient.version)
+        if gradient.strides is not None or memory in taken:
             gradient = convert(gradient, gradient.dtype)
-        taken.add(id(gradient.version))
-        receive(node, _wrap(gradient, None))
+            memory = id(gradient.version)
+        taken.add(memory)
+        tensor = _new(Tensor)  # _wrap(gradient, None), written out
+        tensor.array = gradient
+        tensor.node = None
+        if found is None and node.grad is None:
+            node.grad = tensor
+        else:
+            receive(node, tensor)
 
     arrays = {node: seed.array for node, seed in seeds.items()}
     with graph.no_grad():
-        graph.backward(arrays, _pull_back, deliver, retain_graph)
+        graph.backward(arrays, _pull_back, deliver, retain_graph, found)
 
 
 def _check_fresh(node):
@@ -732,7 +779,8 @@ def _check_fresh(node):
 
 def _pull_back(node, gy):
     """The gradients of an op's inputs, as arrays: by kernels, recording nothing."""
-    _check_fresh(node)
+    if _array.writes != node.time:
+        _check_fresh(node)
     return node.op.backward(node.parents, gy, node.saved, node.attrs)
 
 
@@ -800,15 +848,12 @@ def grad(outputs, inputs, grad_outputs=None, create_graph=False, retain_graph=No
         if y.node is not None:
             seed = _seed(y, gradient, "grad")
             seeds[y.node] = seeds[y.node] + seed if y.node in seeds else seed
-    found = _Found(x.node for x in inputs)
+    found = dict.fromkeys(x.node for x in inputs)
     _run(seeds, create_graph, retain_graph, found)
-    gradients = []
-    for x in inputs:
-        gradient = found.gradients[x.node]
-        if gradient is None:
-            gradient = _wrap(full(x.shape, 0.0, x.dtype), None)
-        gradients.append(gradient)
-    return tuple(gradients)
+    return tuple(
+        _wrap(full(x.shape, 0.0, x.dtype), None) if found[x.node] is None else found[x.node]
+        for x in inputs
+    )
 
 
 def _sequence(tensors, name):
@@ -817,34 +862,6 @@ def _sequence(tensors, name):
         if not isinstance(x, Tensor):
             raise TypeError(f"grad: {name} must be Tensors, not {x!r}")
     return tensors
-
-
-class _Found:
-    """Receives the gradients of the nodes that `grad` was asked for."""
-
-    def __init__(self, nodes):
-        self.gradients = dict.fromkeys(nodes)
-
-    def wants(self, node):
-        return node in self.gradients
-
-    def __call__(self, node, gradient):
-        if node in self.gradients:
-            self.gradients[node] = gradient
-
-
-class _Accumulate:
-    """Receives the gradients of leaves, and adds them to what is there."""
-
-    def wants(self, node):
-        return type(node) is graph.Leaf
-
-    def __call__(self, node, gradient):
-        if type(node) is graph.Leaf:
-            node.grad = gradient if node.grad is None else node.grad + gradient
-
-
-_accumulate = _Accumulate()
 
 
 def from_numpy(a):

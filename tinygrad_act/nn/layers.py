@@ -1,8 +1,9 @@
 """Layers: the linear layer, the activations as modules, and a chain of modules."""
 
+from functools import partial
+
 from ..creation import zeros
 from ..op import ACTIVATIONS
-from ..ops.linalg import linear
 from . import init
 from .module import Module, Parameter
 
@@ -30,7 +31,7 @@ class Linear(Module):
     def forward(self, x):
         if self.bias is None:
             return x @ self.weight.T
-        return linear(x, self.weight, self.bias)
+        return x.linear(self.weight, self.bias)
 
     def __repr__(self):
         outputs, inputs = self.weight.shape
@@ -94,12 +95,13 @@ class Activation(Module):
     def __init__(self, name, **attrs):
         if isinstance(name, str) and name not in ACTIVATIONS:
             raise ValueError(f"there is no activation {name!r}; there are {', '.join(ACTIVATIONS)}")
-        self.function = ACTIVATIONS[name] if isinstance(name, str) else name
+        function = ACTIVATIONS[name] if isinstance(name, str) else name
+        self.function = partial(function, **attrs) if attrs else function
         self.name = name
         self.attrs = attrs
 
     def forward(self, x):
-        return self.function(x, **self.attrs)
+        return self.function(x)
 
     def __repr__(self):
         attrs = "".join(f", {name}={value}" for name, value in self.attrs.items())

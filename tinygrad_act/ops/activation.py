@@ -8,8 +8,10 @@ import math
 
 from ..array import contiguous, empty, normalized_axis
 from ..array import permute as view_permuted
+from ..formula import Constant
 from ..op import ACTIVATIONS, Attr, activation, general, kernels, needs_float
-from .arithmetic import erf, exp, minimum, where
+from . import nested
+from .arithmetic import erf, exp, log, minimum, where
 from .reduction import sum_
 from .shape import getitem, reshape, stack
 
@@ -71,13 +73,13 @@ elu = activation(
 
 # Klambauer, Unterthiner, Mayr, Hochreiter, "Self-Normalizing Neural Networks" (2017):
 # the pair for which mean 0 and variance 1 are a fixed point.
-SELU_SCALE = 1.0507009873554804934193349852946
-SELU_ALPHA = 1.6732632423543772848170429916717
+SELU_SCALE = Constant("1.0507009873554804934193349852946")
+SELU_ALPHA = Constant("1.6732632423543772848170429916717")
 
 selu = activation(
     "selu",
     f=lambda x: SELU_SCALE * where(x > 0, x, SELU_ALPHA * (exp(x) - 1)),
-    df=lambda x: where(x > 0, SELU_SCALE, SELU_SCALE * SELU_ALPHA * exp(minimum(x, 0))),
+    df=lambda x: where(x > 0, SELU_SCALE, SELU_SCALE * (SELU_ALPHA * exp(minimum(x, 0)))),
     saves="x",
     max_ulp={"float32": 4, "float64": 4},
     kinks={0.0: "derivative there is scale * alpha: the left one, as in PyTorch"},
@@ -85,26 +87,30 @@ selu = activation(
 
 # Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016): x times the chance that
 # a standard normal number is below x; and the form with tanh that they give for it.
+SQRT_2 = Constant("1.41421356237309504880168872420969807856967188")
+SQRT_2_PI = Constant("2.5066282746310005024157652848110452530069867406")
+
 gelu = activation(
     "gelu",
-    f=lambda x: x * (1 + erf(x / math.sqrt(2))) / 2,
-    df=lambda x: (1 + erf(x / math.sqrt(2))) / 2 + x * exp(-x * x / 2) / math.sqrt(2 * math.pi),
+    f=lambda x: x * (1 + erf(x / SQRT_2)) / 2,
+    df=lambda x: (1 + erf(x / SQRT_2)) / 2 + x * exp(-x * x / 2) / SQRT_2_PI,
     saves="x",
     max_ulp={"float32": 4, "float64": 4},
 )
 
-_GELU_SCALE = math.sqrt(2 / math.pi)
+GELU_SCALE = Constant("0.797884560802865355879892119868763736951717263")  # sqrt(2 / pi)
+GELU_CUBIC = Constant("0.044715")
 
 
 def _gelu_tanh_derivative(x):
-    t = tanh(_GELU_SCALE * (x + 0.044715 * x * x * x))
-    slope = _GELU_SCALE * (1 + 3 * 0.044715 * x * x)
+    t = tanh(GELU_SCALE * (x + GELU_CUBIC * (x * x * x)))
+    slope = GELU_SCALE * (1 + GELU_CUBIC * (3 * x * x))
     return 0.5 * (1 + t) + 0.5 * x * ((1 - t) * (1 + t)) * slope
 
 
 gelu_tanh = activation(
     "gelu_tanh",
-    f=lambda x: 0.5 * x * (1 + tanh(_GELU_SCALE * (x + 0.044715 * x * x * x))),
+    f=lambda x: 0.5 * x * (1 + tanh(GELU_SCALE * (x + GELU_CUBIC * (x * x * x)))),
     df=_gelu_tanh_derivative,
     saves="x",
     max_ulp={"float32": 4, "float64": 4},
@@ -148,6 +154,29 @@ def _softmax_forward(name, is_log):
     return forward
 
 
+def _softmax_reference(of_row):
+    """The textbook form: `of_row` of an element and all of its row, less the largest."""
+
+    def reference(x, axis):
+        shape = nested.shape(x)
+        axis = axis % len(shape)
+
+        def one(index):
+            row = [nested.at(x, (*index[:axis], i, *index[axis + 1 :])) for i in range(shape[axis])]
+            top = max(row)
+            return of_row(row[index[axis]] - top, [v - top for v in row])
+
+        return nested.build(shape, one)
+
+    return reference
+
+
+def _sample_softmax(random):
+    shape = nested.draw_shape(random, least=1)
+    x = nested.draw_numbers(random, shape, -4.0, 4.0)
+    return [x], {"axis": nested.draw_axis(random, len(shape))}
+
+
 def _softmax_fused(is_log):
     def fused(parents, gy, y, x, axis):
         axis = axis % y.ndim
@@ -171,6 +200,8 @@ softmax = general(
     fused=_softmax_fused(0),
     saves="y",
     attrs={"axis": -1},
+    sample=_sample_softmax,
+    reference=_softmax_reference(lambda v, row: exp(v) / sum(exp(w) for w in row)),
     conventions="the largest of a row is subtracted first, so that nothing overflows; a row "
     "that is all -inf, or holds +inf or nan, gives nan",
 )
@@ -183,6 +214,8 @@ log_softmax = general(
     fused=_softmax_fused(1),
     saves="y",
     attrs={"axis": -1},
+    sample=_sample_softmax,
+    reference=_softmax_reference(lambda v, row: v - log(sum(exp(w) for w in row))),
     conventions="as softmax; far out it stays exact where log(softmax(x)) would be -inf",
 )
 
@@ -227,6 +260,19 @@ def _maxout_vjp(gy, y, x, pieces):
     return reshape(stack(*gradients, axis=-1), shape=x.shape)
 
 
+def _sample_maxout(random):
+    pieces = random.randint(1, 3)
+    shape = nested.draw_shape(random, least=1, most=2)
+    shape = (*shape[:-1], shape[-1] * pieces)
+    return [nested.draw_distinct(random, shape)], {"pieces": pieces}
+
+
+def _reference_maxout(x, pieces):
+    if isinstance(x[0], list) if x else False:
+        return [_reference_maxout(row, pieces) for row in x]
+    return [max(x[i : i + pieces]) for i in range(0, len(x), pieces)]
+
+
 maxout = general(
     "maxout",
     "x",
@@ -235,6 +281,8 @@ maxout = general(
     fused=_maxout_fused,
     saves="x y",
     attrs={"pieces": 2},
+    sample=_sample_maxout,
+    reference=_reference_maxout,
     conventions="neighbours in the last axis, `pieces` at a time, compete; where several are "
     "the largest, the first gets the gradient",
 )

@@ -6,7 +6,8 @@ In a rule, gz is the gradient of the result with respect to the output z.
 import math
 
 from ..array import Array, broadcast_shape, convert, empty
-from ..dtype import bool_, promote
+from ..dtype import bool_, float32, float64, promote
+from ..formula import Constant
 from ..op import (
     array_of,
     binary,
@@ -20,6 +21,7 @@ from ..op import (
     unbroadcast,
     walk_broadcast,
 )
+from . import nested
 
 lib = kernels.lib
 
@@ -87,10 +89,12 @@ square = elementwise(
     max_ulp={"float32": 0.5, "float64": 0.5},
 )
 
+TWO_OVER_SQRT_PI = Constant("1.12837916709551257389615890312154517168810126")
+
 erf = elementwise(
     "erf",
     f=lambda x: erf(x),
-    df=lambda x: 2 / math.sqrt(math.pi) * exp(-x * x),
+    df=lambda x: TWO_OVER_SQRT_PI * exp(-x * x),
     saves="x",
     domain=(-4.0, 4.0),
     max_ulp={"float32": 2, "float64": 2},
@@ -243,6 +247,17 @@ def _unbroadcast(g, saved):
     return g if g.shape == shape_of(saved) else unbroadcast(g, shape_of(saved))
 
 
+def _sample_where(random):
+    whole = nested.draw_shape(random)
+    x, y = nested.draw_part(random, whole), nested.draw_part(random, whole)
+    condition = nested.draw_part(random, [n or 1 for n in whole])  # [] would not look like bools
+    return [
+        nested.draw_bools(random, condition),
+        nested.draw_numbers(random, x),
+        nested.draw_numbers(random, y),
+    ], {}
+
+
 where = general(
     "where",
     "condition x y",
@@ -255,6 +270,10 @@ where = general(
     output="z",
     saves="condition",
     promotes=2,
+    sample=_sample_where,
+    reference=lambda condition, x, y: nested.mapped(
+        lambda c, a, b: a if c else b, condition, x, y
+    ),
     max_ulp={"float32": 0, "float64": 0},
     conventions="the branch that is not taken gets the gradient 0; a nan or inf in it does "
     "not spread, unless its own derivative makes 0 * inf of it",
@@ -275,7 +294,12 @@ astype = general(
     "x",
     forward=_astype,
     vjp=(lambda gy, y, x, dtype, source: astype(gy, dtype=source, source=dtype),),
-    attrs={"dtype": None, "source": None},
+    attrs={"dtype": None, "source": None},  # source: the dtype that x has
+    sample=lambda random: (
+        [nested.draw_numbers(random, nested.draw_shape(random))],
+        {"dtype": random.choice([float32, float64]), "source": float64},
+    ),
+    reference=lambda x, dtype, source: x,  # numbers that every precision holds
     conventions="a float cast to an integer is cut off towards 0; what does not fit becomes the "
     "smallest integer",
 )

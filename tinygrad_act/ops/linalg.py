@@ -6,10 +6,14 @@ from ..array import Array, broadcast_shape, broadcast_strides, contiguous, empty
 from ..array import permute as permute_view
 from ..array import reshape as reshape_view
 from ..op import general, kernels, needs_float, unbroadcast
+from . import nested
 from .reduction import sum_
 from .shape import reshape, transpose
 
 lib = kernels.lib
+NULL = kernels.NULL
+linear_forward = lib.tga_linear_forward  # looked up once: small nets call them most
+linear_backward = lib.tga_linear_backward
 
 
 def _leading(x):
@@ -150,6 +154,33 @@ def _matmul_fused(parents, gy, y, x, w):
     )
 
 
+def _sample_matmul(random):
+    m, k, n = [random.randint(1, 4) for _ in range(3)]
+    batch = nested.draw_shape(random, most=2, empty=False)
+    x, w = [
+        random.choice([inner[:1] if inner == (k, n) else inner[1:], inner, (*part, *inner)])
+        for inner in [(m, k), (k, n)]
+        for part in [nested.draw_part(random, batch)]
+    ]
+    return [nested.draw_numbers(random, x), nested.draw_numbers(random, w)], {}
+
+
+def _reference_matmul(x, w):
+    row, column = not isinstance(x[0], list), not isinstance(w[0], list)
+    x = [x] if row else x
+    w = [[item] for item in w] if column else w
+    (*batch_x, m, k), (*batch_w, _, n) = nested.shape(x), nested.shape(w)
+    batch = nested.broadcast(batch_x, batch_w)
+    x, w = nested.repeat(x, (*batch, m, k)), nested.repeat(w, (*batch, k, n))
+
+    def one(index):
+        *item, i, j = index
+        return sum(nested.at(x, (*item, i, p)) * nested.at(w, (*item, p, j)) for p in range(k))
+
+    y = nested.build((*batch, m, n), one)
+    return nested.nest(nested.flat(y), (*batch, *[m] * (not row), *[n] * (not column)))
+
+
 matmul = general(
     "matmul",
     "x w",
@@ -158,6 +189,8 @@ matmul = general(
     fused=_matmul_fused,
     saves="x w",
     promotes=1,
+    sample=_sample_matmul,
+    reference=_reference_matmul,
     conventions="as NumPy's: a vector is a row on the left and a column on the right, and leading "
     "axes broadcast; the kernel reads transposed operands where they lie",
 )
@@ -176,15 +209,21 @@ def _check_linear(x, w, b):
 
 
 def _linear(x, w, b):
-    if not (len(x.shape) == 2 and len(w.shape) == 2 and x.shape[1] == w.shape[1]) or (
-        b.shape != w.shape[:1] or not x.dtype.is_float
-    ):
+    if not (len(x.shape) == len(w.shape) == 2 and x.strides is w.strides is b.strides is None):
         _check_linear(x, w, b)
-    b = contiguous(b)
-    if len(x.shape) == 2:
-        return _product(x, _turned(w), b)
-    rows = reshape_view(x, (prod(x.shape[:-1]), x.shape[-1]))
-    return reshape_view(_product(rows, _turned(w), b), (*x.shape[:-1], w.shape[0]))
+        rows = reshape_view(x, (prod(x.shape[:-1]), x.shape[-1]))
+        y = _linear(contiguous(rows), contiguous(w), contiguous(b))
+        return reshape_view(y, (*x.shape[:-1], w.shape[0]))
+    dtype = x.dtype
+    m, k = x.shape
+    n, inputs = w.shape
+    if inputs != k or b.shape != (n,) or not dtype.is_float:
+        _check_linear(x, w, b)
+    y = empty((m, n), dtype, m * n)
+    status = linear_forward(dtype.code, m, n, k, x.data, w.data, b.data, y.data)
+    if status:
+        kernels.check(status, "linear")
+    return y
 
 
 def _flat(a):
@@ -193,15 +232,39 @@ def _flat(a):
 
 
 def _linear_fused(parents, gy, y, x, w, b):
-    if len(x.shape) == 2:
-        return (
-            parents[0] and _product(gy, w),
-            parents[1] and _product(_turned(gy), x),
-            parents[2] and sum_.forward(gy, (0,), False),
-        )
-    return [
-        parent and rule(gy, y, x, w, b) for parent, rule in zip(parents, linear.vjp, strict=True)
-    ]
+    if not (gy.strides is x.strides is w.strides is None):
+        gy, x, w = contiguous(gy), contiguous(x), contiguous(w)
+    dtype = gy.dtype
+    n, k = w.shape
+    to_x, to_w, to_b = parents
+    gx = gw = gb = None
+    px = pw = pb = NULL
+    if to_x is not None:
+        gx = empty(x.shape, dtype, x.size)
+        px = gx.data
+    if to_w is not None:
+        gw = empty(w.shape, dtype, w.size)
+        pw = gw.data
+    if to_b is not None:
+        gb = empty(b, dtype, n)  # of b, which is not needed, the shape alone was saved
+        pb = gb.data
+    rows = x.size // k if k else prod(x.shape[:-1])
+    status = linear_backward(dtype.code, rows, n, k, gy.data, x.data, w.data, px, pw, pb)
+    if status:
+        kernels.check(status, "linear")
+    return gx, gw, gb
+
+
+def _sample_linear(random):
+    lead = nested.draw_shape(random, most=2, empty=False)
+    k, n = random.randint(1, 4), random.randint(1, 4)
+    return [nested.draw_numbers(random, shape) for shape in [(*lead, k), (n, k), (n,)]], {}
+
+
+def _reference_linear(x, w, b):
+    if isinstance(x[0], list):
+        return [_reference_linear(row, w, b) for row in x]
+    return [sum(p * q for p, q in zip(x, row)) + c for row, c in zip(w, b)]
 
 
 linear = general(
@@ -216,5 +279,7 @@ linear = general(
     fused=_linear_fused,
     saves="x w",
     promotes=1,
+    sample=_sample_linear,
+    reference=_reference_linear,
     conventions="x @ w.T + b in one pass: w is (outputs, inputs), as in PyTorch",
 )

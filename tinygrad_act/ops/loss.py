@@ -8,6 +8,7 @@ element.
 from ..array import contiguous, convert, empty
 from ..dtype import int64, uint8
 from ..op import General, evaluate, general, kernels, needs_float, register
+from . import nested
 from .activation import log_softmax, sigmoid, softmax
 from .arithmetic import abs_, exp, log, log1p, maximum, where
 from .reduction import sum_
@@ -40,6 +41,8 @@ class ElementwiseLoss(General):
             saves="x t",
             attrs={"reduction": "mean"},
             promotes=1,
+            sample=self._sample,
+            reference=self._reference,
             conventions=conventions,
         )
         self.f, self.dx, self.dt = f, dx, dt
@@ -75,6 +78,18 @@ class ElementwiseLoss(General):
             self.row, x.dtype.code, x.size, gy.data, x.data, t.data, scale, gx.data
         )
         return gx, None
+
+    def _sample(self, random):
+        shape = nested.draw_shape(random, empty=False)
+        x, t = [nested.draw_numbers(random, shape, *bounds) for bounds in self.domain]
+        return [x, t], {"reduction": random.choice(REDUCTIONS)}
+
+    def _reference(self, x, t, reduction):
+        values = nested.mapped(self.f, x, t)
+        if reduction == "none":
+            return values
+        values = nested.flat(values)
+        return sum(values) / len(values) if reduction == "mean" else sum(values)
 
     def _vjp_x(self, gy, y, x, t, reduction):
         scale = _scale(reduction, x.size, self.name)
@@ -197,6 +212,23 @@ def _cross_entropy_fused(parents, gy, y, x, labels, reduction):
     return gx, None
 
 
+def _sample_cross_entropy(random):
+    *rows, classes = nested.draw_shape(random, least=1, most=2, empty=False)
+    x = nested.draw_numbers(random, (*rows, classes), -4.0, 4.0)
+    labels = nested.build(rows, lambda index: random.randrange(classes))
+    return [x, labels], {"reduction": random.choice(REDUCTIONS)}
+
+
+def _reference_cross_entropy(x, labels, reduction):
+    if not isinstance(labels, list):
+        top = max(x)
+        return log(sum(exp(v - top) for v in x)) - (x[labels] - top)
+    values = [_reference_cross_entropy(row, label, "none") for row, label in zip(x, labels)]
+    if reduction == "none":
+        return values
+    return sum(values) / len(values) if reduction == "mean" else sum(values)
+
+
 cross_entropy = general(
     "cross_entropy",
     "x labels",
@@ -205,6 +237,8 @@ cross_entropy = general(
     fused=_cross_entropy_fused,
     saves="x labels",
     attrs={"reduction": "mean"},
+    sample=_sample_cross_entropy,
+    reference=_reference_cross_entropy,
     conventions="of logits x, (rows, classes), and integer labels, (rows,): -log_softmax(x) at the "
     "label",
 )

@@ -4,11 +4,13 @@
 ``keepdims=True`` a reduced axis stays, with length 1.
 """
 
-from math import prod
+from itertools import product
+from math import nan, prod
 
 from ..array import empty, normalized_axis, strides_of
 from ..dtype import bool_, int64, uint8
 from ..op import general, kernels, needs_float, shape_of
+from . import nested
 from .arithmetic import where
 from .shape import expand, reshape
 
@@ -63,6 +65,35 @@ def _reduce(name):
     return forward
 
 
+def _reference(choose):
+    """The textbook form of a reduction: `choose` of the list of all that becomes one."""
+
+    def reference(x, axis, keepdims):
+        shape = nested.shape(x)
+        axes = normalized_axes(axis, len(shape), "reference")
+
+        def one(kept):
+            taken = [range(n) if i in axes else [kept[i]] for i, n in enumerate(shape)]
+            return choose([nested.at(x, index) for index in product(*taken)])
+
+        y = nested.build(kept_shape(shape, axes), one)
+        if keepdims:
+            return y
+        return nested.nest(nested.flat(y), [n for i, n in enumerate(shape) if i not in axes])
+
+    return reference
+
+
+def _sample(random, draw=nested.draw_numbers, empty=True):
+    shape = nested.draw_shape(random, empty=empty)
+    axis = nested.draw_axes(random, len(shape))
+    return [draw(random, shape)], {"axis": axis, "keepdims": random.random() < 0.5}
+
+
+def _sample_distinct(random):
+    return _sample(random, nested.draw_distinct, empty=False)
+
+
 def _spread(g, x, axis, op):
     """A gradient of a reduction's result, repeated along the reduced axes of its input."""
     shape = shape_of(x)
@@ -76,6 +107,8 @@ sum_ = general(
     forward=_reduce("sum"),
     vjp=(lambda gy, y, x, axis, keepdims: _spread(gy, x, axis, "sum"),),
     attrs={"axis": None, "keepdims": False},
+    sample=_sample,
+    reference=_reference(sum),
     conventions="of nothing, 0; of bools, their count as int64; summed in chunks, so that the "
     "error grows with the logarithm of the length only",
 )
@@ -97,6 +130,8 @@ mean = general(
         ),
     ),
     attrs={"axis": None, "keepdims": False},
+    sample=_sample,
+    reference=_reference(lambda xs: sum(xs) / len(xs) if xs else nan),
     conventions="of nothing, nan",
 )
 
@@ -115,6 +150,8 @@ max_ = general(
     vjp=(_extreme_vjp,),
     saves="x y",
     attrs={"axis": None, "keepdims": False},
+    sample=_sample_distinct,
+    reference=_reference(max),
     conventions="nan if there is any nan; where several are the largest, they share the gradient "
     "equally, as in JAX; of nothing, an error",
 )
@@ -126,5 +163,7 @@ min_ = general(
     vjp=(_extreme_vjp,),
     saves="x y",
     attrs={"axis": None, "keepdims": False},
+    sample=_sample_distinct,
+    reference=_reference(min),
     conventions="as max",
 )

@@ -17,6 +17,7 @@ from ..array import permute as permute_view
 from ..array import reshape as reshape_view
 from ..dtype import promote
 from ..op import general, shape_of, unbroadcast
+from . import nested
 
 
 def _reshape(x, shape):
@@ -34,12 +35,35 @@ def _reshape(x, shape):
     return reshape_view(x, shape)
 
 
+def _sample_reshape(random):
+    shape = nested.draw_shape(random)
+    wanted, rest = [], prod(shape)
+    while rest > 1:
+        wanted.append(random.choice([n for n in range(2, rest + 1) if rest % n == 0]))
+        rest //= wanted[-1]
+    for _ in range(random.randint(0, 2)):
+        wanted.insert(random.randint(0, len(wanted)), 1)
+    if 0 in shape:
+        wanted.append(0)
+    elif wanted and random.random() < 0.3:
+        wanted[random.randrange(len(wanted))] = -1
+    return [nested.draw_numbers(random, shape)], {"shape": tuple(wanted)}
+
+
+def _reference_reshape(x, shape):
+    items = nested.flat(x)
+    missing = len(items) // -prod(shape) if -1 in shape else None
+    return nested.nest(items, [missing if n == -1 else n for n in shape])
+
+
 reshape = general(
     "reshape",
     "x",
     forward=_reshape,
     vjp=(lambda gy, y, x, shape: reshape(gy, shape=shape_of(x)),),
     attrs={"shape": None},
+    sample=_sample_reshape,
+    reference=_reference_reshape,
     conventions="one size may be -1: what is left; a view where the strides allow it",
 )
 
@@ -56,6 +80,22 @@ def _inverse(order):
     return tuple(sorted(range(len(order)), key=order.__getitem__))
 
 
+def _sample_permute(random):
+    shape = nested.draw_shape(random)
+    axes = [axis - random.choice([0, len(shape)]) for axis in range(len(shape))]
+    random.shuffle(axes)
+    return [nested.draw_numbers(random, shape)], {"axes": tuple(axes)}
+
+
+def _reference_permute(x, axes):
+    shape = nested.shape(x)
+    from_axis = _inverse([axis % len(shape) for axis in axes])
+    return nested.build(
+        tuple(shape[axis] for axis in axes),
+        lambda index: nested.at(x, [index[axis] for axis in from_axis]),
+    )
+
+
 permute = general(
     "permute",
     "x",
@@ -66,6 +106,8 @@ permute = general(
         ),
     ),
     attrs={"axes": None},
+    sample=_sample_permute,
+    reference=_reference_permute,
     conventions="axis i of the result is axis axes[i] of x",
 )
 
@@ -78,12 +120,28 @@ def _transpose(x, axis0, axis1):
     return permute_view(x, tuple(axes))
 
 
+def _sample_transpose(random):
+    shape = nested.draw_shape(random, least=1)
+    axes = {"axis0": nested.draw_axis(random, len(shape)), "axis1": -1}
+    if len(shape) > 1 and random.random() < 0.5:
+        axes = {"axis0": -2, "axis1": -1}
+    return [nested.draw_numbers(random, shape)], axes
+
+
+def _reference_transpose(x, axis0, axis1):
+    axes = list(range(len(nested.shape(x))))
+    axes[axis0], axes[axis1] = axes[axis1], axes[axis0]
+    return _reference_permute(x, axes)
+
+
 transpose = general(
     "transpose",
     "x",
     forward=_transpose,
     vjp=(lambda gy, y, x, axis0, axis1: transpose(gy, axis0=axis0, axis1=axis1),),
     attrs={"axis0": -2, "axis1": -1},
+    sample=_sample_transpose,
+    reference=_reference_transpose,
     conventions="swaps two axes, the last two by default",
 )
 
@@ -100,12 +158,30 @@ def _expand(x, shape):
     return expand_view(x, shape)
 
 
+def _sample_expand(random):
+    shape = nested.draw_shape(random)
+    part = nested.draw_part(random, shape)
+    lead = len(shape) - len(part)
+    kept = [
+        -1 if i >= lead and part[i - lead] == n and random.random() < 0.3 else n
+        for i, n in enumerate(shape)
+    ]
+    return [nested.draw_numbers(random, part)], {"shape": tuple(kept)}
+
+
+def _reference_expand(x, shape):
+    own = (1,) * (len(shape) - len(nested.shape(x))) + nested.shape(x)
+    return nested.repeat(x, [n if m == -1 else m for n, m in zip(own, shape)])
+
+
 expand = general(
     "expand",
     "x",
     forward=_expand,
     vjp=(lambda gy, y, x, shape: unbroadcast(gy, shape_of(x)),),
     attrs={"shape": None},
+    sample=_sample_expand,
+    reference=_reference_expand,
     conventions="-1 keeps the size of an axis; a view, whose elements share memory",
 )
 
@@ -123,12 +199,28 @@ def _squeeze(x, axis):
     return reshape_view(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
 
 
+def _sample_squeeze(random):
+    shape = tuple(random.choice([1, n]) for n in nested.draw_shape(random, empty=False))
+    ones = [i - random.choice([0, len(shape)]) for i, n in enumerate(shape) if n == 1]
+    axis = random.choice([None, *ones, tuple(random.sample(ones, random.randint(0, len(ones))))])
+    return [nested.draw_numbers(random, shape)], {"axis": axis}
+
+
+def _reference_squeeze(x, axis):
+    shape = nested.shape(x)
+    axes = [i for i, n in enumerate(shape) if n == 1] if axis is None else axis
+    axes = [i % len(shape) for i in (axes if isinstance(axes, (list, tuple)) else [axes])]
+    return nested.nest(nested.flat(x), [n for i, n in enumerate(shape) if i not in axes])
+
+
 squeeze = general(
     "squeeze",
     "x",
     forward=_squeeze,
     vjp=(lambda gy, y, x, axis: reshape(gy, shape=shape_of(x)),),
     attrs={"axis": None},
+    sample=_sample_squeeze,
+    reference=_reference_squeeze,
     conventions="takes away axes of length 1: all of them, or those named, which must be of it",
 )
 
@@ -138,12 +230,25 @@ def _unsqueeze(x, axis):
     return reshape_view(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
+def _sample_unsqueeze(random):
+    shape = nested.draw_shape(random)
+    return [nested.draw_numbers(random, shape)], {"axis": nested.draw_axis(random, len(shape) + 1)}
+
+
+def _reference_unsqueeze(x, axis):
+    shape = list(nested.shape(x))
+    shape.insert(axis % (len(shape) + 1), 1)
+    return nested.nest(nested.flat(x), shape)
+
+
 unsqueeze = general(
     "unsqueeze",
     "x",
     forward=_unsqueeze,
     vjp=(lambda gy, y, x, axis: reshape(gy, shape=shape_of(x)),),
     attrs={"axis": 0},
+    sample=_sample_unsqueeze,
+    reference=_reference_unsqueeze,
     conventions="a new axis of length 1 stands at `axis` of the result",
 )
 
@@ -195,6 +300,25 @@ def _concat_vjp(gy, y, *xs, axis):
     return gradients
 
 
+def _sample_concat(random):
+    shape = nested.draw_shape(random, least=1)
+    axis = nested.draw_axis(random, len(shape))
+    least = 0 if axis % len(shape) == len(shape) - 1 else 1
+    xs = []
+    for _ in range(random.randint(1, 3)):
+        length = random.randint(least, 3)
+        own = [length if i == axis % len(shape) else n for i, n in enumerate(shape)]
+        xs.append(nested.draw_numbers(random, own))
+    return xs, {"axis": axis}
+
+
+def _reference_concat(*xs, axis):
+    depth = axis % len(nested.shape(xs[0]))
+    if depth == 0:
+        return [row for x in xs for row in x]
+    return [_reference_concat(*rows, axis=depth - 1) for rows in zip(*xs, strict=True)]
+
+
 concat = general(
     "concat",
     "*xs",
@@ -202,6 +326,8 @@ concat = general(
     vjp=_concat_vjp,
     attrs={"axis": 0},
     promotes=1,
+    sample=_sample_concat,
+    reference=_reference_concat,
 )
 
 
@@ -218,6 +344,19 @@ def _stack_vjp(gy, y, *xs, axis):
     return [getitem(gy, index=(*[slice(None)] * axis, i)) for i in range(len(xs))]
 
 
+def _sample_stack(random):
+    shape = nested.draw_shape(random, most=2)
+    xs = [nested.draw_numbers(random, shape) for _ in range(random.randint(1, 3))]
+    return xs, {"axis": nested.draw_axis(random, len(shape) + 1)}
+
+
+def _reference_stack(*xs, axis):
+    depth = axis % (len(nested.shape(xs[0])) + 1)
+    if depth == 0:
+        return list(xs)
+    return [_reference_stack(*rows, axis=depth - 1) for rows in zip(*xs, strict=True)]
+
+
 stack = general(
     "stack",
     "*xs",
@@ -225,10 +364,50 @@ stack = general(
     vjp=_stack_vjp,
     attrs={"axis": 0},
     promotes=1,
+    sample=_sample_stack,
+    reference=_reference_stack,
 )
 
 
 # ---- indexing ----------------------------------------------------------------------------------
+
+
+def _draw_index(random, shape):
+    """An integer or a slice for some of the axes; None and Ellipsis in between."""
+    index = []
+    for n in shape[: random.randint(0, len(shape))]:
+        if n and random.random() < 0.3:
+            index.append(random.randrange(-n, n))
+        else:
+            bounds = [random.choice([None, random.randint(-n - 1, n + 1)]) for _ in range(2)]
+            index.append(slice(*bounds, random.choice([None, 1, 2, -1, -2])))
+    for item in (None, Ellipsis):
+        if random.random() < 0.3:
+            # an Ellipsis at the end: the axes that follow are those that were not named
+            index.insert(len(index) if item is Ellipsis else random.randint(0, len(index)), item)
+    return tuple(index)
+
+
+def _sample_getitem(random):
+    while True:
+        shape = nested.draw_shape(random)
+        index = _draw_index(random, shape)
+        x = nested.draw_numbers(random, shape)
+        ndim = len(shape) + index.count(None) - sum(isinstance(item, int) for item in index)
+        if len(nested.shape(_reference_getitem(x, index))) == ndim:  # the lists tell its shape
+            return [x], {"index": index}
+
+
+def _reference_getitem(x, index):
+    if index == () or index[0] is Ellipsis:
+        return x
+    first, rest = index[0], index[1:]
+    if first is None:
+        return [_reference_getitem(x, rest)]
+    if isinstance(first, slice):
+        return [_reference_getitem(row, rest) for row in x[first]]
+    return _reference_getitem(x[first], rest)
+
 
 getitem = general(
     "getitem",
@@ -236,6 +415,8 @@ getitem = general(
     forward=lambda x, index: index_view(x, index),
     vjp=(lambda gy, y, x, index: put(gy, index=index, shape=shape_of(x)),),
     attrs={"index": ()},
+    sample=_sample_getitem,
+    reference=_reference_getitem,
     conventions="integers, slices, Ellipsis and None, as in NumPy; a view",
 )
 
@@ -246,12 +427,26 @@ def _put(x, index, shape):
     return y
 
 
+def _sample_put(random):
+    (source,), attrs = _sample_getitem(random)
+    taken = nested.shape(_reference_getitem(source, attrs["index"]))
+    return [nested.draw_numbers(random, taken)], {**attrs, "shape": nested.shape(source)}
+
+
+def _reference_put(x, index, shape):
+    places = _reference_getitem(nested.build(shape, lambda place: place), index)
+    items = dict(zip(nested.flat(places), nested.flat(x), strict=True))
+    return nested.build(shape, lambda place: items.get(place, 0))
+
+
 put = general(
     "put",
     "x",
     forward=_put,
     vjp=(lambda gy, y, x, index, shape: getitem(gy, index=index),),
     attrs={"index": (), "shape": None},
+    sample=_sample_put,
+    reference=_reference_put,
     conventions="zeros of `shape` with x at `index`: the derivative of indexing",
 )
 
@@ -263,6 +458,8 @@ clone = general(
     "x",
     forward=lambda x: convert(x, x.dtype),
     vjp=(lambda gy, y, x: gy,),
+    sample=lambda random: ([nested.draw_numbers(random, nested.draw_shape(random))], {}),
+    reference=lambda x: x,
     conventions="a copy in memory of its own, C-ordered",
 )
 

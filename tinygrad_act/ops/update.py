@@ -1,31 +1,44 @@
 """Updates: one step of an optimizer, in place, over all parameters in one call."""
 
-from ..array import contiguous, mark_written
+from ..array import contiguous, mark_all_written
 from ..op import kernels
 
 lib = kernels.lib
 
 
-def sgd(parameters, gradients, lr):
-    """p -= lr * g for each pair of arrays.
+class ParameterList:
+    """Parameters as C sees them: their addresses and sizes, written down once.
 
     Parameters
     ----------
-    parameters, gradients : sequence of Array
-        Pairs of one shape and dtype; parameters are contiguous.
+    arrays : sequence of Array
+        Contiguous, of one dtype; they keep their memory as long as this list is used.
+    """
+
+    def __init__(self, arrays):
+        self.arrays = arrays
+        self.pointers = kernels.pointers([p.data for p in arrays])
+        self.sizes = kernels.integers([p.size for p in arrays])
+
+
+def sgd(parameters, gradients, lr):
+    """p -= lr * g for each parameter and its gradient.
+
+    Parameters
+    ----------
+    parameters : ParameterList
+    gradients : sequence of Array
+        In the order of the parameters, and of their shapes and dtype.
     lr : float
         The learning rate.
     """
-    by_dtype = {}
-    for p, g in zip(parameters, gradients, strict=True):
-        mark_written(p, "sgd")
-        by_dtype.setdefault(p.dtype, []).append((p, contiguous(g)))
-    for dtype, pairs in by_dtype.items():
-        lib.tga_sgd(
-            dtype.code,
-            len(pairs),
-            kernels.pointers([p.data for p, _ in pairs]),
-            kernels.pointers([g.data for _, g in pairs]),
-            kernels.integers([p.size for p, _ in pairs]),
-            lr,
-        )
+    gradients = [contiguous(g) for g in gradients]
+    mark_all_written(parameters.arrays, "sgd")
+    lib.tga_sgd(
+        parameters.arrays[0].dtype.code,
+        len(gradients),
+        parameters.pointers,
+        kernels.pointers([g.data for g in gradients]),
+        parameters.sizes,
+        lr,
+    )

@@ -1,0 +1,235 @@
+"""Can a network learn XOR?  It depends on how deep it is, and on its activation.
+
+XOR is 1 where exactly one of two inputs is 1.  No straight line parts the four points, so
+a network needs a hidden layer.  One is enough.  With ten, sigmoid learns nothing: its
+derivative is at most 1/4, so the gradient shrinks at every layer on its way back, and the
+first layers never hear of the error.  ReLU, whose derivative is 1 or 0, can learn.
+
+    python examples/xor.py                                  the deep network: sigmoid beside ReLU
+    python examples/xor.py --network small --activation tanh
+    python examples/xor.py --activation relu --seeds 20     how often does it learn?
+
+It prints what each network says in the end, and writes cost and accuracy of every step to
+xor_out/: as tables (CSV) and, if matplotlib is installed, as a picture.
+"""
+
+import argparse
+import csv
+import math
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import tinygrad_act as tga
+from tinygrad_act import Tensor, nn, optim
+
+try:
+    from tqdm import tqdm  # a progress bar
+except ImportError:
+    tqdm = None
+
+# All the data there are: four points, one in each row, and what XOR makes of them.
+x = Tensor([[0, 0], [0, 1], [1, 0], [1, 1]], dtype="float32")
+target = Tensor([[0], [1], [1], [0]], dtype="float32")
+
+# The widths, from the two inputs to the one output.
+NETWORKS = {
+    "small": [2, 2, 1],
+    "wide": [2, 5, 4, 1],
+    "deep": [2, 5] + 9 * [5] + [1],  # a layer for the input, nine hidden, one for the output
+}
+
+# A ReLU network this deep learns from some starts only: a unit that is closed at all four
+# points gets no gradient any more.  From this start it learns; --seeds 20 tries others.
+SEED = 27
+
+
+# ---- the network, and how it learns ---------------------------------------------------------
+
+
+def build(widths, activation):
+    """Linear layers with the activation between them, and sigmoid last, for a probability."""
+
+    def linear(inputs, outputs):  # weights evenly from [-1, 1), biases 0
+        return nn.Linear(inputs, outputs, initialize=nn.init.uniform)
+
+    pieces = 2 if activation == "maxout" else 1  # maxout makes one number of two
+    *hidden, last = pairwise(widths)
+    layers = []
+    for inputs, outputs in hidden:
+        layers += [linear(inputs, pieces * outputs), activation]
+    return nn.Sequential(*layers, linear(*last), "sigmoid")
+
+
+def train(net, steps, lr):
+    """Gradient descent on all four points at once; yields each step's cost and accuracy."""
+    optimizer = optim.SGD(net.parameters(), lr=lr)
+    for _ in range(steps):
+        probability = net(x)  # forward; the graph is recorded on the way
+        cost = tga.bce(probability, target)  # mean of -(t * log(p) + (1 - t) * log(1 - p))
+
+        optimizer.zero_grad()
+        cost.backward()  # the chain rule, from the cost back to every weight
+        optimizer.step()  # weight -= lr * gradient
+
+        yield cost.item(), accuracy(probability)
+
+
+def accuracy(probability):
+    """The share of the points for which the probability lies on the right side of 1/2."""
+    right = (probability > 0.5) == (target > 0.5)
+    return right.sum().item() / len(target)
+
+
+# ---- what you see ---------------------------------------------------------------------------
+
+
+def watch(curve, steps, label, quiet):
+    """Pass on what `train` yields, and show how far it is."""
+    if tqdm and sys.stderr.isatty():
+        yield from tqdm(curve, label, steps, unit=" steps", leave=False)
+        return
+    for step, (cost, share) in enumerate(curve):
+        if step % max(1, steps // 5) == 0 and not quiet:
+            print(f"  step {step:<8} cost {cost:.7f}   accuracy {share}", flush=True)
+        yield cost, share
+
+
+def print_answers(hypothesis):
+    """What the network says to each of the four points."""
+    print("\n   x1  x2   target   hypothesis   prediction")
+    for (x1, x2), (t,), (p,) in zip(x.tolist(), target.tolist(), hypothesis.tolist()):
+        print(f"    {x1:.0f}   {x2:.0f}     {t:.0f}      {p:.8f}        {p > 0.5:d}")
+
+
+def write_table(path, curves):
+    """One row for each step of each seed."""
+    with open(path, "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["seed", "step", "cost", "accuracy"])
+        for seed, curve in curves.items():
+            table.writerows([seed, step, *point] for step, point in enumerate(curve))
+    print(f"written: {path}")
+
+
+def draw(path, title, results):
+    """One column for each activation: cost above, accuracy below, a line for each seed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        print('no picture, since matplotlib is not installed: pip install -e ".[examples]"')
+        return
+    figure = Figure(figsize=(1 + 4 * len(results), 6), layout="constrained")
+    figure.suptitle(title)
+    axes = figure.subplots(2, len(results), sharex=True, sharey="row", squeeze=False)
+    for (above, below), (activation, (outcome, curves)) in zip(axes.T, results.items()):
+        for curve in curves.values():
+            costs, shares = zip(*curve)
+            width = 1.5 if len(curves) == 1 else 0.5
+            above.plot(costs, linewidth=width)
+            below.plot(shares, linewidth=width)
+        above.set(title=f"{activation}: {outcome}", yscale="log")
+        above.axhline(math.log(2), color="gray", linestyle=":", zorder=0)
+        below.set(xlabel="step", ylim=(-0.05, 1.05), yticks=[0, 0.25, 0.5, 0.75, 1])
+    low, high = axes[0, 0].get_ylim()
+    axes[0, 0].set_ylim(min(low, 0.1), max(high, 1))  # else a flat cost would fill the axis
+    axes[0, 0].set_ylabel("cost (dotted: log 2, a mere guess)")
+    axes[1, 0].set_ylabel("accuracy")
+    figure.savefig(path, dpi=100)
+    print(f"written: {path}")
+
+
+# ---- the command line -----------------------------------------------------------------------
+
+
+def main(arguments=None):
+    options = read_options(arguments)
+    widths = NETWORKS[options.network]
+    title = f"XOR, {options.network} network {'-'.join(map(str, widths))}"
+    print(f"{title}: {options.steps:,} steps, learning rate {options.lr:g}")
+    several = options.seeds > 1
+
+    results = {}
+    for activation in options.activation:
+        print(f"\n{activation}")
+        curves = {}
+        learnt = 0
+        for seed in range(options.seed, options.seed + options.seeds):
+            tga.manual_seed(seed)  # each activation begins with the same weights
+            net = build(widths, activation)
+            curve = train(net, options.steps, options.lr)
+            curves[seed] = list(watch(curve, options.steps, f"  seed {seed}", several))
+
+            with tga.no_grad():
+                hypothesis = net(x)
+                cost = tga.bce(hypothesis, target).item()
+            share = accuracy(hypothesis)
+            learnt += share == 1
+            if not several:
+                print_answers(hypothesis)
+            print(f"  seed {seed:<8} cost {cost:.7f}   accuracy {share}", flush=True)
+
+        outcome = f"accuracy {share} after {options.steps:,} steps"
+        if several:
+            outcome = f"{learnt} of {options.seeds} seeds learn"
+            print(f"  {outcome}")
+        results[activation] = outcome, curves
+
+    print()
+    for activation, (_, curves) in results.items():
+        write_table(options.out / f"{options.network}_{activation}.csv", curves)
+    draw(options.out / f"{options.network}.png", title, results)
+
+
+def read_options(arguments):
+    parser = OneLineParser(description=__doc__.partition("\n")[0])
+    add = parser.add_argument
+    add("--network", choices=NETWORKS, default="deep", help="default: deep")
+    add(
+        "--activation",
+        action="append",
+        metavar="NAME",
+        help="of the hidden layers; several by repeating it or with commas; default: sigmoid,relu",
+    )
+    add("--steps", type=count, default=10_001, metavar="N", help="default: 10001")
+    add("--seed", type=int, default=SEED, metavar="N", help=f"default: {SEED}")
+    add("--seeds", type=count, default=1, metavar="N", help="how many, from --seed on; default: 1")
+    add("--lr", type=rate, default=0.1, metavar="X", help="learning rate; default: 0.1")
+    add("--out", type=Path, default=Path("xor_out"), metavar="DIR", help="default: xor_out")
+    options = parser.parse_args(arguments)
+    names = ",".join(options.activation or ["sigmoid", "relu"])
+    options.activation = list(dict.fromkeys(names.split(",")))
+    try:
+        for name in options.activation:
+            nn.Activation(name)
+        options.out.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    return options
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}; --help tells more\n")
+
+
+def count(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def rate(text):
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
+if __name__ == "__main__":
+    main()
