@@ -129,9 +129,10 @@ int tga_cpu_has(int isa);
 void tga_parallel(int64_t n, int64_t grain, void (*work)(void *context, int64_t begin, int64_t end),
                   void *context);
 
-/* reduce.c: results is (parts, n), elements of `size` bytes; combine its rows
- * pairwise, as reduce.tmpl.h does with chunks, into the first. */
-void tga_combine_parts(tga_reduce_fn *reduce, size_t size, int64_t parts, int64_t n, void *results);
+/* reduce.c: results is (parts, n), n <= 512, elements of `size` bytes; combine its
+ * rows pairwise, as reduce.tmpl.h does with chunks, into the first. */
+void tga_combine_parts(tga_reduce_rows_fn *reduce_rows, size_t size, int64_t parts, int64_t n,
+                       void *results);
 
 static inline size_t tga_item_size(int dtype)
 {

@@ -72,7 +72,7 @@ int tga_loss_forward(int op, int dtype, int64_t n, const void *x, const void *t,
             l.part *= 2;
         const int64_t parts = (n + l.part - 1) / l.part;
         tga_parallel(parts, 1, forward_parts, &l);
-        tga_combine_parts(kernels->reduce[dtype][REDUCE_sum], l.size, parts, 1, sums);
+        tga_combine_parts(kernels->reduce_rows[dtype][REDUCE_sum], l.size, parts, 1, sums);
     }
     store(dtype, scale * load(dtype, sums), total);
     return TGA_OK;

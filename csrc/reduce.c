@@ -14,11 +14,13 @@
 
 #include "kernels.h"
 
-#define BLOCK 1024    /* elements gathered at a time: whole chunks of every kernel */
-#define GRAIN 32768   /* elements worth a thread */
-#define MAX_PARTS 64  /* into which what is reduced may be split, for threads */
-#define PARTIAL 4096  /* partial results on the stack */
-#define MAX_LEVELS 48 /* more blocks than 2^48 do not exist */
+#define BLOCK 1024     /* elements gathered at a time: whole chunks of every kernel */
+#define MAX_LEVELS 48  /* more blocks than 2^48 do not exist */
+#define GRAIN 32768    /* elements worth a thread */
+#define MIN_COLUMNS 64 /* of a matrix, for one thread: fewer would share cache lines */
+#define MAX_PARTS 64   /* into which what is reduced may be split, for threads */
+#define PARTIAL 4096   /* partial results on the stack, */
+#define MAX_ROW 512    /* for so many results at most */
 
 typedef struct {
     int64_t ndim;
@@ -113,14 +115,16 @@ static void combine(tga_reduce_fn *reduce, size_t size, char *a, const char *b)
     reduce(2, pair, a);
 }
 
-void tga_combine_parts(tga_reduce_fn *reduce, size_t size, int64_t parts, int64_t n, void *results)
+void tga_combine_parts(tga_reduce_rows_fn *reduce_rows, size_t size, int64_t parts, int64_t n,
+                       void *results)
 {
+    double combined[MAX_ROW];
     const size_t row = (size_t)n * size;
     for (int64_t span = 1; span < parts; span *= 2)
         for (int64_t p = 0; p + span < parts; p += 2 * span) {
-            char *a = (char *)results + (size_t)p * row, *b = a + (size_t)span * row;
-            for (size_t i = 0; i < row; i += size)
-                combine(reduce, size, a + i, b + i);
+            char *first = (char *)results + (size_t)p * row;
+            reduce_rows(2, n, first, span * n, combined);
+            memcpy(first, combined, row);
         }
 }
 
@@ -198,15 +202,17 @@ static void reduce_parts(void *context, int64_t begin, int64_t end)
 static void reduce_in_parts(reduction *r)
 {
     double partial[PARTIAL];
+    const int64_t kept = r->kept.length;
+    const int64_t most = smaller(MAX_PARTS, PARTIAL / kept);
     char *y = r->y;
-    r->part = GRAIN;
-    while (r->gone.length > r->part * MAX_PARTS)
+    r->part = BLOCK;
+    while (r->part * kept < GRAIN || r->gone.length > r->part * most)
         r->part *= 2;
     const int64_t parts = (r->gone.length + r->part - 1) / r->part;
     r->y = (char *)partial;
     tga_parallel(parts, 1, reduce_parts, r);
-    tga_combine_parts(r->reduce, r->size, parts, r->kept.length, r->y);
-    memcpy(y, r->y, (size_t)r->kept.length * r->size);
+    tga_combine_parts(r->reduce_rows, r->size, parts, kept, partial);
+    memcpy(y, partial, (size_t)kept * r->size);
 }
 
 static int reduce_float(int op, int dtype, const tga_layout *layout, int64_t kept, const void *x,
@@ -235,11 +241,13 @@ static int reduce_float(int op, int dtype, const tga_layout *layout, int64_t kep
     if (r.gone.length == 0) {
         for (int64_t i = 0; i < r.kept.length; i++)
             r.reduce(0, NULL, r.y + i * (int64_t)r.size);
-    } else if (r.kept.length <= PARTIAL / MAX_PARTS && r.gone.length > GRAIN) {
+    } else if (r.gone.length >= 2 * BLOCK && r.gone.length > GRAIN / r.kept.length &&
+               r.kept.length <= (r.how == COLUMNS ? MAX_ROW : 16)) {
         reduce_in_parts(&r);
     } else {
+        const int64_t least = r.how == COLUMNS ? MIN_COLUMNS : 1;
         const int64_t grain = GRAIN / r.gone.length;
-        tga_parallel(r.kept.length, grain < 1 ? 1 : grain, reduce_some, &r);
+        tga_parallel(r.kept.length, grain < least ? least : grain, reduce_some, &r);
     }
     return TGA_OK;
 }

@@ -71,7 +71,7 @@ class Array(Value):
         return f"Array(shape={self.shape}, strides={self.strides}, dtype={self.dtype})"
 
 
-# ---- shapes -------------------------------------------------------------------------
+# ---- shapes ---------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=4096)
@@ -155,7 +155,7 @@ def normalized_axis(axis, ndim, op):
     return number % ndim
 
 
-# ---- making arrays --------------------------------------------------------------------
+# ---- making arrays --------------------------------------------------------------------------
 
 
 def empty(shape, dtype, size):
@@ -352,7 +352,7 @@ def to_list(x):
     return items
 
 
-# ---- views: the same memory, seen otherwise ----------------------------------------------
+# ---- views: the same memory, seen otherwise -------------------------------------------------
 
 
 def _view(x, shape, strides, size, skip=0):
@@ -463,7 +463,7 @@ def _checked_index(item, length, axis, op):
     return number + length if number < 0 else number
 
 
-# ---- copies and writes ---------------------------------------------------------------------
+# ---- copies and writes ----------------------------------------------------------------------
 
 
 def convert(x, dtype):

@@ -9,7 +9,7 @@ from .array import full as full_array
 from .dtype import as_dtype, float32, int64
 from .op import kernels
 from .ops import random
-from .tensor import Tensor, _spread, _wrap
+from .tensor import _spread, _wrap
 
 lib = kernels.lib
 

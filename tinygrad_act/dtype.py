@@ -89,7 +89,7 @@ def as_dtype(spec):
         except TypeError:
             numpy_dtype = None
         if numpy_dtype is not None:
-            name = numpy_dtype.name if numpy_dtype.isnative else f"{numpy_dtype} (not native-endian)"
+            name = numpy_dtype.name + (" (not native-endian)" if not numpy_dtype.isnative else "")
     if name in _BY_NAME:
         return _BY_NAME[name]
     raise TypeError(

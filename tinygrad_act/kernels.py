@@ -20,7 +20,9 @@ _REMEDY = "run: python build.py" if _SOURCES else "install tinygrad_act again"
 try:
     from ._kernels import ffi, lib
 except ImportError as error:
-    raise ImportError(f"tinygrad_act: the C extension cannot be loaded ({error}); {_REMEDY}") from None
+    raise ImportError(
+        f"tinygrad_act: the C extension cannot be loaded ({error}); {_REMEDY}"
+    ) from None
 
 if _SOURCES not in (None, ffi.string(lib.tga_source_hash()).decode()):
     raise ImportError(f"tinygrad_act: the C extension is older than csrc/; {_REMEDY}")
@@ -28,7 +30,7 @@ if _SOURCES not in (None, ffi.string(lib.tga_source_hash()).decode()):
 MAX_DIMS = lib.TGA_MAX_DIMS
 NULL = ffi.NULL
 
-# ---- memory -------------------------------------------------------------------
+# ---- memory ---------------------------------------------------------------------------------
 
 SMALL = 1 << 14  # bytes; above, the pool in csrc/memory.c saves the page faults
 BYTES = ffi.typeof("char[]")
@@ -101,7 +103,7 @@ def set_pool_limit(nbytes):
     lib.tga_pool_set_limit(nbytes)
 
 
-# ---- layouts and lists ----------------------------------------------------------
+# ---- layouts and lists ----------------------------------------------------------------------
 
 
 @lru_cache(maxsize=2048)
@@ -130,7 +132,7 @@ def used_counter():
     return ffi.new("uint64_t *")
 
 
-# ---- rows of the .def files -----------------------------------------------------
+# ---- rows of the .def files -----------------------------------------------------------------
 
 
 def find(kind, name):
@@ -152,7 +154,7 @@ def row_saves(index):
     return chr(lib.tga_unary_saves(index)).replace("-", "")
 
 
-# ---- status ---------------------------------------------------------------------
+# ---- status ---------------------------------------------------------------------------------
 
 
 def check(status, op, detail=""):
@@ -166,7 +168,7 @@ def check(status, op, detail=""):
     raise TypeError(f"{op}: there is no kernel for this dtype{detail}")
 
 
-# ---- instruction sets -------------------------------------------------------------
+# ---- instruction sets -----------------------------------------------------------------------
 
 ISAS = ("base", "avx2", "avx512")
 
@@ -207,7 +209,7 @@ def use_isa(name):
         set_isa(before)
 
 
-# ---- threads ------------------------------------------------------------------------
+# ---- threads --------------------------------------------------------------------------------
 
 
 def get_num_threads():

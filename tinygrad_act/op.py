@@ -204,7 +204,7 @@ def array_of(x, like):
     return constant(x, dtype)
 
 
-# ---- elementwise, one input ---------------------------------------------------------------
+# ---- elementwise, one input -----------------------------------------------------------------
 
 
 class Elementwise(Op):
@@ -322,10 +322,10 @@ def activation(name, f, df, **fields):
     --------
     >>> from tinygrad_act import Tensor, exp
     >>> bump = activation("bump", f=lambda x: exp(-x * x), df=lambda x, y: -2 * x * y, saves="x y")
-    >>> x = Tensor([0.0, 1.0], requires_grad=True)
+    >>> x = Tensor([0.0, 1.0], requires_grad=True, dtype="float64")
     >>> bump(x).sum().backward()
     >>> x.grad.tolist()
-    [-0.0, -0.7357588410377502]
+    [-0.0, -0.7357588823428847]
     """
     op = elementwise(name, f, df, **fields)
     ACTIVATIONS[name] = op
@@ -480,7 +480,7 @@ def comparison(name, f):
     return register(Binary(name, f, None, on_integers="same"))
 
 
-# ---- all others -------------------------------------------------------------------------------
+# ---- all others -----------------------------------------------------------------------------
 
 
 class General(Op):

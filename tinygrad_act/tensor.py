@@ -12,13 +12,13 @@ the C kernel on the array and writes down a `Node`.  ``y.backward()`` hands the 
 
 from operator import attrgetter
 
+from . import array as _array
 from . import graph
 from .array import (
     Array,
     constant,
     convert,
     copy_into,
-    from_numpy as array_from_numpy,
     from_python,
     full,
     is_numpy,
@@ -28,13 +28,16 @@ from .array import (
     to_numpy,
     view_of_numpy,
 )
-from . import array as _array
+from .array import (
+    from_numpy as array_from_numpy,
+)
 from .dtype import as_dtype, bool_, float32, promote
 from .formula import interpreter
 from .op import array_of, kernels, number_dtype
 from .ops import activation as act
 from .ops import arithmetic as arith
-from .ops import linalg, reduction, shape as shapes
+from .ops import linalg, reduction
+from .ops import shape as shapes
 
 lib = kernels.lib
 _NO_ATTRS = {}
@@ -94,7 +97,7 @@ class Tensor:
         if requires_grad:
             self.requires_grad = True
 
-    # ---- what it is --------------------------------------------------------------------
+    # ---- what it is -------------------------------------------------------------------------
 
     @property
     def shape(self):
@@ -167,7 +170,7 @@ class Tensor:
             notes += ", requires_grad=True" if op is None else f", op={op.name}"
         return f"Tensor({values}{notes})"
 
-    # ---- values for Python and NumPy -----------------------------------------------------
+    # ---- values for Python and NumPy --------------------------------------------------------
 
     def item(self):
         """The only element, as a Python number.
@@ -240,7 +243,7 @@ class Tensor:
         target = _array.index_view(self.array, index, "setitem")
         _write(target, value, "setitem")
 
-    # ---- the graph -------------------------------------------------------------------------
+    # ---- the graph --------------------------------------------------------------------------
 
     def backward(self, gradient=None, retain_graph=None, create_graph=False):
         """Add the gradient of this tensor with respect to each leaf to the leaf's `grad`.
@@ -285,7 +288,7 @@ class Tensor:
             return self
         return _unary(arith.astype, self, {"dtype": dtype, "source": self.dtype})
 
-    # ---- operators ----------------------------------------------------------------------------
+    # ---- operators --------------------------------------------------------------------------
 
     def __neg__(self):
         return _unary(arith.neg, self)
@@ -349,7 +352,7 @@ class Tensor:
 
     __hash__ = object.__hash__  # by identity, since == compares elements
 
-    # ---- in place: under no_grad, or where no gradient flows --------------------------------------
+    # ---- in place: under no_grad, or where no gradient flows --------------------------------
 
     def __iadd__(self, other):
         return _in_place(arith.add, self, other, "x = x + y")
@@ -375,7 +378,7 @@ class Tensor:
         _write(self.array, value, "fill_")
         return self
 
-    # ---- elementwise ------------------------------------------------------------------------------
+    # ---- elementwise ------------------------------------------------------------------------
 
     def exp(self):
         return _unary(arith.exp, self)
@@ -413,7 +416,7 @@ class Tensor:
     def where(self, condition, other):
         return apply(arith.where, (condition, self, other), _NO_ATTRS)
 
-    # ---- activations ----------------------------------------------------------------------------------
+    # ---- activations ------------------------------------------------------------------------
 
     def sigmoid(self):
         return _unary(act.sigmoid, self)
@@ -448,7 +451,7 @@ class Tensor:
     def maxout(self, pieces=2):
         return _unary(act.maxout, self, {"pieces": pieces})
 
-    # ---- reductions -----------------------------------------------------------------------------------
+    # ---- reductions -------------------------------------------------------------------------
 
     def sum(self, axis=None, keepdims=False):
         return _unary(reduction.sum_, self, {"axis": axis, "keepdims": keepdims})
@@ -462,7 +465,7 @@ class Tensor:
     def min(self, axis=None, keepdims=False):
         return _unary(reduction.min_, self, {"axis": axis, "keepdims": keepdims})
 
-    # ---- shape ------------------------------------------------------------------------------------------
+    # ---- shape ------------------------------------------------------------------------------
 
     @property
     def T(self):
@@ -487,7 +490,7 @@ class Tensor:
     def unsqueeze(self, axis=0):
         return _unary(shapes.unsqueeze, self, {"axis": axis})
 
-    # ---- linear algebra -----------------------------------------------------------------------------------
+    # ---- linear algebra ---------------------------------------------------------------------
 
     def matmul(self, other):
         return _binary(linalg.matmul, self, other)
@@ -503,7 +506,7 @@ def _spread(numbers):
     return numbers
 
 
-# ---- applying an op ---------------------------------------------------------------------------------------
+# ---- applying an op -------------------------------------------------------------------------
 
 
 def _wrap(array, node):
@@ -656,7 +659,7 @@ def _promoted(tensors, which):
     return [*first, *[x if x.dtype is dtype else x.astype(dtype) for x in meeting]]
 
 
-# ---- in place ------------------------------------------------------------------------------------------
+# ---- in place -------------------------------------------------------------------------------
 
 
 def _refuse_if_recorded(op, instead, *operands):
@@ -705,7 +708,7 @@ def _in_place(op, x, y, instead):
     return x
 
 
-# ---- backward ------------------------------------------------------------------------------------------
+# ---- backward -------------------------------------------------------------------------------
 
 
 def _seed(output, gradient, op):
@@ -742,10 +745,17 @@ def _run(seeds, create_graph, retain_graph, found=None):
             found[node] = gradient
 
     retain_graph = create_graph if retain_graph is None else retain_graph
-    if create_graph:
-        graph.backward(seeds, _pull_back_recorded, receive, retain_graph, found)
-        return
     taken = {id(seed.array.version) for seed in seeds.values()}
+
+    def deliver_recorded(node, gradient):
+        if gradient.array.strides is not None or id(gradient.array.version) in taken:
+            gradient = gradient.clone()
+        taken.add(id(gradient.array.version))
+        receive(node, gradient)
+
+    if create_graph:
+        graph.backward(seeds, _pull_back_recorded, deliver_recorded, retain_graph, found)
+        return
 
     def deliver(node, gradient):
         memory = id(gradient.version)

@@ -51,11 +51,12 @@ def xavier(weight, gain=1.0):
     return uniform(weight, -bound, bound)
 
 
-def he(weight, gain=math.sqrt(2)):
-    """Normally with standard deviation gain / sqrt(fan_in), for ReLU.
+def he(weight, gain=None):
+    """Normally with standard deviation gain / sqrt(fan_in), for ReLU; gain is sqrt(2).
 
     Source: He, Zhang, Ren, Sun, "Delving deep into rectifiers" (2015), equation 10.
     """
+    gain = math.sqrt(2) if gain is None else gain
     return normal(weight, 0.0, gain / math.sqrt(_fans(weight, "he")[0]))
 
 

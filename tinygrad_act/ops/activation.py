@@ -4,7 +4,6 @@ In a rule, y is the function's value at x, and gy the gradient of the result wit
 respect to y.
 """
 
-import math
 
 from ..array import contiguous, empty, normalized_axis
 from ..array import permute as view_permuted
@@ -124,7 +123,7 @@ def very_leaky_relu(x):
 
 ACTIVATIONS["very_leaky_relu"] = very_leaky_relu
 
-# ---- activations of a whole row ---------------------------------------------------------------
+# ---- activations of a whole row -------------------------------------------------------------
 
 
 def _axis_last(x, axis):

@@ -25,7 +25,7 @@ from . import nested
 
 lib = kernels.lib
 
-# ---- one operand ------------------------------------------------------------------------
+# ---- one operand ----------------------------------------------------------------------------
 
 neg = elementwise(
     "neg",
@@ -118,7 +118,7 @@ abs_ = elementwise(
     kinks={0.0: "derivative there is 0: the middle of -1 and 1, as in PyTorch, JAX"},
 )
 
-# ---- two operands -------------------------------------------------------------------------
+# ---- two operands ---------------------------------------------------------------------------
 
 add = binary(
     "add",
@@ -282,7 +282,7 @@ where.on_numbers = lambda condition, x, y: x if condition else y
 
 
 
-# ---- change of dtype ----------------------------------------------------------------------------
+# ---- change of dtype ------------------------------------------------------------------------
 
 
 def _astype(x, dtype, source):

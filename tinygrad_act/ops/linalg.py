@@ -3,7 +3,6 @@
 from math import prod
 
 from ..array import Array, broadcast_shape, broadcast_strides, contiguous, empty, strides_of
-from ..array import permute as permute_view
 from ..array import reshape as reshape_view
 from ..op import general, kernels, needs_float, unbroadcast
 from . import nested
@@ -121,7 +120,7 @@ def _batched(x, w):
 
 
 def _as_matrices(gy, x, w):
-    """All three with at least two axes: a vector becomes a row on the left, a column on the right."""
+    """All three with at least two axes: a vector x becomes a row, a vector w a column."""
     x2 = x if x.ndim > 1 else reshape(x, shape=(1, *x.shape))
     w2 = w if w.ndim > 1 else reshape(w, shape=(*w.shape, 1))
     batch = broadcast_shape("matmul", x2.shape[:-2], w2.shape[:-2])

@@ -136,13 +136,15 @@ bce_with_logits = register(
 )
 
 
-# ---- cross-entropy of classes ---------------------------------------------------------------------
+# ---- cross-entropy of classes ---------------------------------------------------------------
 
 
 def _check_labels(x, labels):
     needs_float("cross_entropy", x)
     if x.ndim not in (1, 2):
-        raise ValueError(f"cross_entropy: x is {x.shape}, but must be (rows, classes) or (classes,)")
+        raise ValueError(
+            f"cross_entropy: x is {x.shape}, but must be (rows, classes) or (classes,)"
+        )
     if labels.dtype not in (int64, uint8):
         raise TypeError(
             f"cross_entropy: labels must be int64, not {labels.dtype}; "

@@ -8,7 +8,7 @@ the empty one can be told from the lists, so drawn shapes have a 0 in the last p
 from itertools import product
 from math import prod
 
-# ---- reading and building -----------------------------------------------------------------
+# ---- reading and building -------------------------------------------------------------------
 
 
 def shape(x):
@@ -75,7 +75,7 @@ def mapped(function, *arrays):
     return build(to, lambda index: function(*[at(x, index) for x in spread]))
 
 
-# ---- drawing ------------------------------------------------------------------------------
+# ---- drawing --------------------------------------------------------------------------------
 
 
 def draw_shape(random, least=0, most=3, empty=True):

@@ -194,7 +194,7 @@ def _squeeze(x, axis):
     for one in axes:
         if x.shape[one] != 1:
             raise ValueError(
-                f"squeeze: axis {one} of x, whose shape is {x.shape}, has size {x.shape[one]}, not 1"
+                f"squeeze: x has shape {x.shape}, so axis {one} has size {x.shape[one]}, not 1"
             )
     return reshape_view(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
 
@@ -253,7 +253,7 @@ unsqueeze = general(
 )
 
 
-# ---- joining -----------------------------------------------------------------------------------
+# ---- joining --------------------------------------------------------------------------------
 
 
 def _common_dtype(xs):
@@ -369,7 +369,7 @@ stack = general(
 )
 
 
-# ---- indexing ----------------------------------------------------------------------------------
+# ---- indexing -------------------------------------------------------------------------------
 
 
 def _draw_index(random, shape):
@@ -451,7 +451,7 @@ put = general(
 )
 
 
-# ---- copying -----------------------------------------------------------------------------------
+# ---- copying --------------------------------------------------------------------------------
 
 clone = general(
     "clone",
