@@ -13,9 +13,10 @@
  */
 #include "kernels.h"
 
-/* Rows of A that stay in the L2 cache: 512 deep, 252 KiB of float, 504 of double.
- * A multiple of the heights of the tiles, 6 and 14. */
+/* Rows of A that stay in the L2 cache, give or take a half: 512 deep, 252 KiB of float,
+ * 504 of double.  A multiple of the heights of the tiles, 6 and 14. */
 #define MC 126
+#define MC_MAX (MC + MC / 2)
 /* Bytes in a row of the part of B that is packed at a time: 512 deep, 4 MiB. */
 #define NC_BYTES 8192
 /* A block of B that fits into the L2 cache is read in place. */
@@ -59,7 +60,7 @@ static const char *b_at(const product *g, int64_t p, int64_t j)
 /* NULL, then nothing is packed, if there is no need or no memory. */
 static char *a_workspace(const product *g)
 {
-    return g->pack_a ? tga_alloc((size_t)(g->size * (MC + 64) * (TGA_GEMM_KC + 32))) : NULL;
+    return g->pack_a ? tga_alloc((size_t)(g->size * MC_MAX * (TGA_GEMM_KC + 32))) : NULL;
 }
 
 /* Rows [i0, i1), columns [j0, j1) of C, block of k that begins at p.
@@ -77,9 +78,11 @@ static void block(const product *g, int64_t i0, int64_t i1, int64_t j0, int64_t 
         .ldc = g->ldc,
         .bias = g->bias && p + g->kc >= g->k ? g->bias + j0 * g->size : NULL,
     };
+    const int64_t blocks = (i1 - i0 + MC / 2) / MC;
+    const int64_t mc = blocks > 1 ? div_up(i1 - i0, blocks) : i1 - i0;
     /* LOOP 3: split m (A, C) */
-    for (int64_t i = i0; i < i1; i += MC) {
-        block.m = min64(MC, i1 - i);
+    for (int64_t i = i0; i < i1; i += mc) {
+        block.m = min64(mc, i1 - i);
         /* Panels of equal height: all a little lower costs nothing, one much lower
          * than the others would. */
         const int64_t panels = div_up(block.m, kernels->mr);
@@ -87,7 +90,7 @@ static void block(const product *g, int64_t i0, int64_t i1, int64_t j0, int64_t 
         block.a = a_at(g, i, p);
         block.c = g->c + (i * g->ldc + j0) * g->size;
         if (a_pack) {
-            kernels->pack_a(g->trans_a, g->lda, a_pack, &block);
+            kernels->pack_a(g->lda, a_pack, &block);
         } else {
             block.a_row = g->trans_a ? 1 : g->lda;
             block.a_step = g->trans_a ? g->lda : 1;
@@ -209,10 +212,11 @@ static void multiply(product *g)
     /* Each strip reads all of A: a copy of A pays from some strips on.  Each panel
      * reads all of B, likewise.  A transposed B costs a copy in any case. */
     g->pack_a = !g->trans_a && rows_collide(g->lda, g->size) && g->n >= 8 * g->kernels->nr;
-    const int pack_b = g->trans_b ? g->m > 2 * MC
-                                  : g->m >= 8 * g->kernels->mr &&
-                                        (rows_collide(g->ldb, g->size) ||
-                                         (double)g->kc * (double)g->n * (double)g->size > B_IN_PLACE_BYTES);
+    const double b_bytes = (double)g->kc * (double)g->n * (double)g->size;
+    const int pack_b = g->trans_b ? g->m > MC_MAX
+                                  : g->m >= 8 * MC || (g->m >= 8 * g->kernels->mr &&
+                                                       (b_bytes > B_IN_PLACE_BYTES ||
+                                                        rows_collide(g->ldb, g->size)));
     char *b_pack = NULL;
     if (pack_b) {
         const int64_t nr = g->kernels->nr;
@@ -226,8 +230,8 @@ static void multiply(product *g)
 }
 
 int tga_gemm(int dtype, int trans_a, int trans_b, int64_t m, int64_t n, int64_t k, double alpha,
-             const void *a, int64_t lda, const void *b, int64_t ldb, double beta, void *c, int64_t ldc,
-             const void *bias)
+             const void *a, int64_t lda, const void *b, int64_t ldb, double beta, void *c,
+             int64_t ldc, const void *bias)
 {
     if (dtype != TGA_FLOAT32 && dtype != TGA_FLOAT64)
         return TGA_NO_KERNEL;
@@ -252,17 +256,23 @@ int tga_gemm(int dtype, int trans_a, int trans_b, int64_t m, int64_t n, int64_t 
         .size = dtype == TGA_FLOAT32 ? 4 : 8,
         .kernels = &tga_kernels_current()->gemm[dtype == TGA_FLOAT64],
     };
+    if (n == 1 && m >= 32 && ldc == 1 && !bias) {
+        /* A single column is the single row of B^T @ A^T, and vectors are full. */
+        g.trans_a = !trans_b, g.a = b, g.lda = ldb;
+        g.trans_b = !trans_a, g.b = a, g.ldb = lda;
+        g.m = 1, g.n = m;
+    }
     multiply(&g);
     return TGA_OK;
 }
 
-/* ---- a batch of products ----------------------------------------------------------------- */
+/* ---- a batch of products ------------------------------------------------------------- */
 
-/* Batch indices [begin, end). */
 typedef struct {
     int dtype, trans_a, trans_b;
     int64_t m, n, k;
     const tga_layout *batch;
+    int64_t ndim; /* of the batch axes, the first that are walked */
     const char *a;
     int64_t lda;
     const char *b;
@@ -271,26 +281,30 @@ typedef struct {
     int64_t ldc;
 } batched;
 
+/* Batch indices [begin, end), counted with the last axis fastest. */
 static void batch_items(void *context, int64_t begin, int64_t end)
 {
     const batched *g = context;
     const tga_layout *batch = g->batch;
     const int64_t size = (int64_t)tga_item_size(g->dtype);
-    int64_t index[TGA_MAX_DIMS], offset[3] = {0, 0, 0};
-    for (int64_t d = batch->ndim - 1, rest = begin; d >= 0; d--) {
+    int64_t index[TGA_MAX_DIMS], c = 0, a = 0, b = 0;
+    for (int64_t d = g->ndim - 1, rest = begin; d >= 0; d--) {
         index[d] = rest % batch->shape[d];
         rest /= batch->shape[d];
-        for (int i = 0; i < 3; i++)
-            offset[i] += index[d] * batch->stride[i][d];
+        c += index[d] * batch->stride[0][d];
+        a += index[d] * batch->stride[1][d];
+        b += index[d] * batch->stride[2][d];
     }
     for (int64_t item = begin; item < end; item++) {
-        tga_gemm(g->dtype, g->trans_a, g->trans_b, g->m, g->n, g->k, 1.0, g->a + offset[1] * size,
-                 g->lda, g->b + offset[2] * size, g->ldb, 0.0, g->c + offset[0] * size, g->ldc, NULL);
-        for (int64_t d = batch->ndim - 1; d >= 0; d--) {
-            const int64_t step = ++index[d] < batch->shape[d] ? 1 : 1 - batch->shape[d];
-            for (int i = 0; i < 3; i++)
-                offset[i] += step * batch->stride[i][d];
-            if (step == 1)
+        tga_gemm(g->dtype, g->trans_a, g->trans_b, g->m, g->n, g->k, 1, g->a + a * size, g->lda,
+                 g->b + b * size, g->ldb, 0, g->c + c * size, g->ldc, NULL);
+        for (int64_t d = g->ndim - 1; d >= 0; d--) {
+            const int carry = ++index[d] == batch->shape[d];
+            const int64_t step = carry ? 1 - batch->shape[d] : 1;
+            c += step * batch->stride[0][d];
+            a += step * batch->stride[1][d];
+            b += step * batch->stride[2][d];
+            if (!carry)
                 break;
             index[d] = 0;
         }
@@ -298,22 +312,45 @@ static void batch_items(void *context, int64_t begin, int64_t end)
 }
 
 int tga_gemm_batched(int dtype, int trans_a, int trans_b, int64_t m, int64_t n, int64_t k,
-                     const tga_layout *batch, const void *a, int64_t lda, const void *b, int64_t ldb,
-                     void *c, int64_t ldc)
+                     const tga_layout *batch, const void *a, int64_t lda, const void *b,
+                     int64_t ldb, void *c, int64_t ldc)
 {
     if (dtype != TGA_FLOAT32 && dtype != TGA_FLOAT64)
         return TGA_NO_KERNEL;
-    batched g = {dtype, trans_a, trans_b, m, n, k, batch, a, lda, b, ldb, c, ldc};
+    batched g = {
+        .dtype = dtype,
+        .trans_a = trans_a,
+        .trans_b = trans_b,
+        .m = m,
+        .n = n,
+        .k = k,
+        .batch = batch,
+        .ndim = batch->ndim,
+        .a = a,
+        .lda = lda,
+        .b = b,
+        .ldb = ldb,
+        .c = c,
+        .ldc = ldc,
+    };
+    /* Items that share B and follow each other in A and C are one item of more rows. */
+    for (; g.ndim > 0 && !trans_a; g.ndim--) {
+        const int64_t d = g.ndim - 1;
+        if (batch->stride[2][d] != 0 || batch->stride[1][d] != g.m * lda ||
+            batch->stride[0][d] != g.m * ldc)
+            break;
+        g.m *= batch->shape[d];
+    }
     int64_t count = 1;
-    for (int64_t d = 0; d < batch->ndim; d++)
+    for (int64_t d = 0; d < g.ndim; d++)
         count *= batch->shape[d];
-    if (count <= 0 || m <= 0 || n <= 0)
+    if (count <= 0 || g.m <= 0 || n <= 0)
         return TGA_OK;
-    const double work = (double)m * (double)n * (double)k;
+    /* Small items are shared out among the threads, large ones share the threads. */
+    const double work = (double)g.m * (double)n * (double)k;
     if (work * (double)count < 2 * THREAD_WORK || work > 64 * THREAD_WORK)
         batch_items(&g, 0, count);
     else
-        tga_parallel(count, work > THREAD_WORK ? 1 : (int64_t)(THREAD_WORK / (work + 1)) + 1,
-                     batch_items, &g);
+        tga_parallel(count, 1 + (int64_t)(THREAD_WORK / (work + 1)), batch_items, &g);
     return TGA_OK;
 }

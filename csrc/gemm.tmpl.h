@@ -229,27 +229,44 @@ static ALWAYS_INLINE V TN(gemm_gather)(const T *x, const int64_t *row)
 
 #endif
 
-/* y[p * ldy + i] = x[row[i] + p] for p < LANE, i < VL */
-static ALWAYS_INLINE void TN(gemm_transpose)(const T *x, const int64_t *row, T *y, int64_t ldy)
+/* column[p][i] = x[row[i] + p] for p < steps * LANE, i < VL.  All of a few rows is
+ * loaded before the next: rows may lie so that a cache holds only a few at a time. */
+static ALWAYS_INLINE void TN(gemm_transpose)(const int steps, const T *x, const int64_t *row,
+                                             V *column)
 {
-#if !defined(__x86_64__)
-    for (int64_t p = 0; p < GEMM_LANE; p++)
-        for (int64_t i = 0; i < VL; i++)
-            y[p * ldy + i] = x[row[i] + p];
-#elif T_BITS == 32
-    const V r0 = TN(gemm_gather)(x, row), r1 = TN(gemm_gather)(x, row + 1);
-    const V r2 = TN(gemm_gather)(x, row + 2), r3 = TN(gemm_gather)(x, row + 3);
-    const V s0 = MM(unpacklo)(r0, r1), s1 = MM(unpackhi)(r0, r1);
-    const V s2 = MM(unpacklo)(r2, r3), s3 = MM(unpackhi)(r2, r3);
-    v_store(y, MM(shuffle)(s0, s2, 0x44));
-    v_store(y + ldy, MM(shuffle)(s0, s2, 0xee));
-    v_store(y + 2 * ldy, MM(shuffle)(s1, s3, 0x44));
-    v_store(y + 3 * ldy, MM(shuffle)(s1, s3, 0xee));
+#if defined(__x86_64__)
+    V r[GEMM_LANE][VBYTES / 16];
+    GEMM_UNROLL
+    for (int64_t i = 0; i < GEMM_LANE; i++)
+        GEMM_UNROLL
+        for (int s = 0; s < steps; s++)
+            r[i][s] = TN(gemm_gather)(x + s * GEMM_LANE, row + i);
+    GEMM_UNROLL
+    for (int s = 0; s < steps; s++, column += GEMM_LANE) {
+#if T_BITS == 32
+        const V s0 = MM(unpacklo)(r[0][s], r[1][s]), s1 = MM(unpackhi)(r[0][s], r[1][s]);
+        const V s2 = MM(unpacklo)(r[2][s], r[3][s]), s3 = MM(unpackhi)(r[2][s], r[3][s]);
+        column[0] = MM(shuffle)(s0, s2, 0x44);
+        column[1] = MM(shuffle)(s0, s2, 0xee);
+        column[2] = MM(shuffle)(s1, s3, 0x44);
+        column[3] = MM(shuffle)(s1, s3, 0xee);
 #else
-    const V r0 = TN(gemm_gather)(x, row), r1 = TN(gemm_gather)(x, row + 1);
-    v_store(y, MM(unpacklo)(r0, r1));
-    v_store(y + ldy, MM(unpackhi)(r0, r1));
+        column[0] = MM(unpacklo)(r[0][s], r[1][s]);
+        column[1] = MM(unpackhi)(r[0][s], r[1][s]);
 #endif
+    }
+#else
+    for (int64_t p = 0; p < steps * GEMM_LANE; p++)
+        for (int64_t i = 0; i < VL; i++)
+            column[p][i] = x[row[i] + p];
+#endif
+}
+
+/* Where rows j, j + 1 ... of x (n, ldx) begin; the last stands in for those beyond. */
+static ALWAYS_INLINE void TN(gemm_rows)(int64_t j, int64_t n, int64_t ldx, int64_t *row)
+{
+    for (int64_t i = 0; i < VL; i++)
+        row[i] = (j + i < n ? j + i : n - 1) * ldx;
 }
 
 /* n <= GEMM_NR columns of B to rows of GEMM_NR.  What fills up the last vector is
@@ -265,13 +282,22 @@ static void TN(gemm_pack_strip)(int trans_b, int64_t n, int64_t k, const T *b, i
                 v_store(y + p * GEMM_NR, TN(gemm_load)(b + p * ldb + j, n - j));
             continue;
         }
-        /* Column n - 1 stands in for those beyond. */
-        int64_t row[VBYTES / sizeof(T)];
-        for (int64_t i = 0; i < VL; i++)
-            row[i] = (j + i < n ? j + i : n - 1) * ldb;
-        int64_t p = 0;
-        for (; p + GEMM_LANE <= k; p += GEMM_LANE)
-            TN(gemm_transpose)(b + p, row, y + p * GEMM_NR, GEMM_NR);
+        int64_t row[VBYTES / sizeof(T)], p = 0;
+        TN(gemm_rows)(j, n, ldb, row);
+        for (; p + VL <= k; p += VL) {
+            V column[VBYTES / sizeof(T)];
+            TN(gemm_transpose)(VBYTES / 16, b + p, row, column);
+            GEMM_UNROLL
+            for (int64_t q = 0; q < VL; q++)
+                v_store(y + (p + q) * GEMM_NR, column[q]);
+        }
+        for (; p + GEMM_LANE <= k; p += GEMM_LANE) {
+            V column[GEMM_LANE];
+            TN(gemm_transpose)(1, b + p, row, column);
+            GEMM_UNROLL
+            for (int64_t q = 0; q < GEMM_LANE; q++)
+                v_store(y + (p + q) * GEMM_NR, column[q]);
+        }
         for (; p < k; p++)
             for (int64_t i = 0; i < VL; i++)
                 y[p * GEMM_NR + i] = b[row[i] + p];
@@ -300,34 +326,19 @@ static void TN(gemm_pack_b)(int trans_b, int64_t n, int64_t k, const void *b, in
                             x + (trans_b ? j * ldb : j), ldb, y + j * k);
 }
 
-/* The block's rows of A to where they lie close together; the block is told so.
- * The kernel finds an element anywhere, so nothing is transposed:
- *   A (m, k)   to (m, a_row), a_row an odd number of vectors;
- *   A^T (k, m) to (panels, k, a_step), a_step whole vectors. */
-static void TN(gemm_pack_a)(int trans_a, int64_t lda, void *a_pack, tga_gemm_block *g)
+/* The block's rows of A closer together, at an odd number of vectors; the block is
+ * told so.  The kernel finds elements at any stride, so nothing is transposed.
+ * a_pack: (m, k + at most 2 VL) */
+static void TN(gemm_pack_a)(int64_t lda, void *a_pack, tga_gemm_block *g)
 {
     const T *x = g->a;
     T *y = a_pack;
-    if (!trans_a) {
-        g->a_row = ((g->k + VL - 1) / VL | 1) * VL;
-        g->a_step = 1;
-        g->a_panel = g->mr * g->a_row;
-        for (int64_t i = 0; i < g->m; i++)
-            for (int64_t p = 0; p < g->k; p += VL)
-                v_store(y + i * g->a_row + p, TN(gemm_load)(x + i * lda + p, g->k - p));
-    } else {
-        g->a_row = 1;
-        g->a_step = (g->mr + VL - 1) / VL * VL;
-        g->a_panel = g->k * g->a_step;
-        for (int64_t p = 0; p < g->k; p++) {
-            T *y_p = y + p * g->a_step;
-            for (int64_t i = 0; i < g->m; i += g->mr, y_p += g->a_panel) {
-                const int64_t rows = g->m - i < g->mr ? g->m - i : g->mr;
-                for (int64_t r = 0; r < rows; r += VL)
-                    v_store(y_p + r, TN(gemm_load)(x + p * lda + i + r, rows - r));
-            }
-        }
-    }
+    g->a_row = ((g->k + VL - 1) / VL | 1) * VL;
+    g->a_step = 1;
+    g->a_panel = g->mr * g->a_row;
+    for (int64_t i = 0; i < g->m; i++)
+        for (int64_t p = 0; p < g->k; p += VL)
+            v_store(y + i * g->a_row + p, TN(gemm_load)(x + i * lda + p, g->k - p));
     g->a = a_pack;
 }
 
@@ -356,6 +367,40 @@ static ALWAYS_INLINE void TN(gemm_strip)(const tga_gemm_block *g, int64_t n, con
     }
 }
 
+/* The block's product for a single row of A.  No element of B is read twice, so a
+ * large B is read along its rows, eight at a time, as memory likes it; the sums of
+ * 4 KiB of columns wait in a buffer meanwhile.  The same chains, the same bits. */
+#define GEMM_SUMS (4096 / (int64_t)sizeof(T))
+#define GEMM_LARGE (65536 / (int64_t)sizeof(T)) /* elements of B */
+
+static void TN(gemm_row)(const tga_gemm_block *g, int64_t ldb)
+{
+    const T *a = g->a;
+    T sum[4096 / sizeof(T)];
+    for (int64_t j0 = 0; j0 < g->n; j0 += GEMM_SUMS) {
+        const int64_t n = g->n - j0 < GEMM_SUMS ? g->n - j0 : GEMM_SUMS;
+        memset(sum, 0, sizeof sum);
+        for (int64_t p0 = 0; p0 < g->k; p0 += 8) {
+            const T *b = (const T *)g->b + p0 * ldb + j0;
+            const int64_t rows = g->k - p0 < 8 ? g->k - p0 : 8;
+            for (int64_t j = 0; j < n; j += VL) {
+                V s = v_load(sum + j);
+                if (rows == 8 && n - j >= VL)
+                    GEMM_UNROLL
+                    for (int64_t p = 0; p < 8; p++)
+                        s = v_fma(v_splat(a[(p0 + p) * g->a_step]), v_load(b + p * ldb + j), s);
+                else
+                    for (int64_t p = 0; p < rows; p++)
+                        s = v_fma(v_splat(a[(p0 + p) * g->a_step]),
+                                  TN(gemm_load)(b + p * ldb + j, n - j), s);
+                v_store(sum + j, s);
+            }
+        }
+        TN(gemm_finish)(1, n, sum, (T)g->alpha, (T)g->beta, (T *)g->c + j0, 0,
+                        g->bias ? (const T *)g->bias + j0 : NULL);
+    }
+}
+
 /* The block's product, B packed: g->b: (strips, k, GEMM_NR) */
 static void TN(gemm_block)(const tga_gemm_block *g)
 {
@@ -365,10 +410,52 @@ static void TN(gemm_block)(const tga_gemm_block *g)
                        GEMM_NR, (T *)g->c + j, g->bias ? (const T *)g->bias + j : NULL);
 }
 
+/* The same with B transposed, b: (n, k): two vectors of its rows at a time, turned
+ * on the way. */
+static void TN(gemm_row_t)(const tga_gemm_block *g, int64_t ldb)
+{
+    const T *a = g->a, *b = g->b;
+    for (int64_t j = 0; j < g->n; j += 2 * VL) {
+        int64_t row[2][VBYTES / sizeof(T)], p = 0;
+        TN(gemm_rows)(j, g->n, ldb, row[0]);
+        TN(gemm_rows)(j + VL, g->n, ldb, row[1]);
+        V sum[2] = {{0}, {0}};
+        for (; p + VL <= g->k; p += VL)
+            GEMM_UNROLL
+            for (int h = 0; h < 2; h++) {
+                V column[VBYTES / sizeof(T)];
+                TN(gemm_transpose)(VBYTES / 16, b + p, row[h], column);
+                GEMM_UNROLL
+                for (int64_t q = 0; q < VL; q++)
+                    sum[h] = v_fma(v_splat(a[(p + q) * g->a_step]), column[q], sum[h]);
+            }
+        for (; p < g->k; p++)
+            for (int h = 0; h < 2; h++) {
+                V column;
+                for (int64_t i = 0; i < VL; i++)
+                    column[i] = b[row[h][i] + p];
+                sum[h] = v_fma(v_splat(a[p * g->a_step]), column, sum[h]);
+            }
+        T buffer[2 * VBYTES / sizeof(T)];
+        v_store(buffer, sum[0]);
+        v_store(buffer + VL, sum[1]);
+        const int64_t n = g->n - j < 2 * VL ? g->n - j : 2 * VL;
+        TN(gemm_finish)(1, n, buffer, (T)g->alpha, (T)g->beta, (T *)g->c + j, 0,
+                        g->bias ? (const T *)g->bias + j : NULL);
+    }
+}
+
 /* The same, B where the caller has it: g->b: (k, n), or (n, k) if trans_b.  A strip
  * that must be packed is, when its turn comes, on the stack (64 KiB at most). */
 static void TN(gemm_direct)(const tga_gemm_block *g, int trans_b, int64_t ldb)
 {
+    if (g->m == 1 && g->k * g->n > GEMM_LARGE) {
+        if (trans_b)
+            TN(gemm_row_t)(g, ldb);
+        else
+            TN(gemm_row)(g, ldb);
+        return;
+    }
     T b_pack[TGA_GEMM_KC * GEMM_NV * VBYTES / sizeof(T)];
     /* LOOP 2: split n into strips as wide as the tile (B, C) */
     for (int64_t j = 0; j < g->n; j += GEMM_NR) {

@@ -9,7 +9,6 @@
  * A result depends on the values and their number only: all three combine in
  * the order that reduce.tmpl.h describes.
  */
-#include <math.h>
 #include <string.h>
 
 #include "kernels.h"
@@ -19,8 +18,8 @@
 #define GRAIN 32768    /* elements worth a thread */
 #define MIN_COLUMNS 64 /* of a matrix, for one thread: fewer would share cache lines */
 #define MAX_PARTS 64   /* into which what is reduced may be split, for threads */
-#define PARTIAL 4096   /* partial results on the stack, */
-#define MAX_ROW 512    /* for so many results at most */
+#define PARTIAL 4096   /* partial results on the stack */
+#define MAX_ROW 512    /* results that may be split so */
 
 typedef struct {
     int64_t ndim;

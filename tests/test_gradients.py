@@ -137,6 +137,7 @@ def test_dot_product(op, data):
 
         jv = (4 * difference(1e-4) - difference(2e-4)) / 3  # Richardson: error of order h**4
         values = call(*leaves).numpy()
+    assume(np.isfinite(values).all())  # the mean of nothing is nan
     left = sum(np.sum(d * g) for d, g in zip(v, gradients))
     right = np.sum(jv * w)
     terms = sum(np.sum(np.abs(d * g)) for d, g in zip(v, gradients)) + np.sum(np.abs(jv * w))
@@ -359,7 +360,8 @@ def test_kernel_and_rule_choose_alike_at_kinks(op, precision):
         gy = tga.full_like(x, sign)
         (by_kernel,) = grad(op(x, **attrs), x, gy)
         (by_rule,) = grad(op(x, **attrs), x, gy, create_graph=True)
-        assert by_kernel.tolist() == by_rule.tolist()
+        slack = 2 * EPS[precision] * op.max_ulp[precision]
+        np.testing.assert_allclose(by_kernel.numpy(), by_rule.numpy(), rtol=slack)
 
 
 @pytest.mark.parametrize(
@@ -387,7 +389,7 @@ def test_kernel_and_rule_choose_alike_at_kinks(op, precision):
     ],
 )
 def test_conventions(function, values, expected):
-    assert at(function, *values) == expected
+    assert at(function, *values) == pytest.approx(expected, rel=1e-15, abs=0.0)
 
 
 @pytest.mark.parametrize("op", [tga.max, tga.min], ids=["max", "min"])
@@ -434,7 +436,7 @@ def test_activations_at_infinity(name):
     left = {"leaky_relu": 0.01}.get(name, 0.0)
     x = leaf([np.inf, -np.inf])
     (g,) = grad(ACTIVATIONS[name](x), x, tga.ones_like(x))
-    assert g.tolist() == [right, left]
+    assert g.tolist() == pytest.approx([right, left], rel=1e-15, abs=1e-300)
 
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])

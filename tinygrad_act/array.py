@@ -492,14 +492,15 @@ def mark_all_written(arrays, op):
         If it must not be: memory of a read-only NumPy array.
     """
     global writes
+    number_of_write = next(_count_write)
     for y in arrays:
-        if y.version[0] < 0:
+        version = y.version
+        if version[0] < 0:
             raise ValueError(
                 f"{op}: the memory belongs to a read-only NumPy array; clone() it first"
             )
-    writes = number_of_write = next(_count_write)
-    for y in arrays:
-        y.version[0] = number_of_write
+        version[0] = number_of_write
+    writes = number_of_write
 
 
 def mark_written(y, op):

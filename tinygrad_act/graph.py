@@ -156,14 +156,15 @@ def backward(seeds, pull_back, deliver, retain_graph=False, watched=()):
     ready = [node for node in gradients if users[node] == 0]
     for node in ready:  # grows, too
         gradient = gradients.pop(node)
-        if node.op is None or (watched and node in watched):
+        op = node.op
+        if op is None or (watched and node in watched):
             deliver(node, gradient)
-        if node.op is None:
-            continue
+            if op is None:  # a leaf that is itself an output
+                continue
         contributions = pull_back(node, gradient)
         if not retain_graph:
             node.saved = None
-        for parent, contribution in zip(node.parents, contributions):  # noqa: B905, it costs time
+        for parent, contribution in zip(node.parents, contributions):
             if parent is None:
                 continue
             if parent in gradients:

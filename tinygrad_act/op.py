@@ -48,6 +48,21 @@ class Attr:
         return f"Attr({self.default!r}, drawn={self.drawn!r})"
 
 
+class Tail:
+    """Left of `x` another bound on the error holds: in ulp, or absolute.
+
+    Far out on the left gelu and its like are tiny, and a rounding on the way to them is
+    magnified.
+    """
+
+    __slots__ = ("x", "max_ulp", "max_abs")
+
+    def __init__(self, x, max_ulp=None, max_abs=None):
+        self.x = x
+        self.max_ulp = max_ulp
+        self.max_abs = max_abs
+
+
 class Op:
     """The record of one op; abstract, see `Elementwise`, `Binary` and `General`.
 
@@ -91,6 +106,8 @@ class Op:
         self.conventions = conventions
         self._arity = -1 if self.variadic else len(self.inputs)
         self.keep = _keeper((output, *self.inputs), saves.split(), self.variadic)
+        given = [*self.inputs, *[f"{name}={value!r}" for name, value in self.defaults.items()]]
+        self.__doc__ = f"{name}({'*' * self.variadic}{', '.join(given)})\n\n{conventions}"
         unknown = set(saves.split()) - {output, *self.inputs}
         if unknown:
             raise ValueError(f"{name}: saves {unknown}, which it does not have")
@@ -219,8 +236,15 @@ class Elementwise(Op):
     stable : function, optional
         A form of `f` without overflow or cancellation, which serves as the kernel
         where there is no row in C.  Default: `f`.
+    on_integers : function (x), optional
+        The op on integers, in integers.  Default: they raise.
     domain : pair of floats
         Where tests draw x.
+    tail : Tail, optional
+        What holds instead of `max_ulp` far out on the left.
+    df_ulp, df_tail : as `max_ulp` and `tail`
+        The same for the derivative, compared with `df` of what was saved.  Default: as if
+        it were computed from the formula.
     """
 
     def __init__(
@@ -232,15 +256,23 @@ class Elementwise(Op):
         saves="x",
         attrs=None,
         stable=None,
+        on_integers=None,
         domain=(-8.0, 8.0),
         max_ulp=None,
+        tail=None,
+        df_ulp=None,
+        df_tail=None,
         kinks=None,
         conventions="",
     ):
         super().__init__(name, "x", "y", saves, attrs, max_ulp, kinks or {}, conventions)
         self.f = f
         self.df = df
+        self.tail = tail
+        self.df_ulp = df_ulp
+        self.df_tail = df_tail
         self.stable = stable or f
+        self.on_integers = on_integers
         self.domain = domain
         self.row = kernels.find("unary", name)
         takes = df.__code__.co_varnames[: df.__code__.co_argcount]
@@ -253,7 +285,9 @@ class Elementwise(Op):
 
     def forward(self, x, **attrs):
         if not x.dtype.is_float:
-            needs_float(self.name, x)
+            if self.on_integers is None:
+                needs_float(self.name, x)
+            return self.on_integers(x)
         if self.row < 0:
             return evaluate(self.stable, x.dtype, x, **attrs)
         a, b = pair(attrs) if attrs else (0.0, 0.0)
@@ -537,10 +571,10 @@ class General(Op):
         self.reference = reference
 
     def backward(self, parents, gy, saved, attrs):
-        if self.variadic:
-            return self.vjp(gy, *saved, **attrs)
         if self.fused is not None and type(gy) is Array:
             return self.fused(parents, gy, *saved, **attrs)
+        if self.variadic:
+            return self.vjp(gy, *saved, **attrs)
         return [
             None if parent is None else rule(gy, *saved, **attrs)
             for rule, parent in zip(self.vjp, parents, strict=True)

@@ -50,12 +50,15 @@ class SGD:
     def step(self):
         """Update every parameter that has a gradient."""
         for group, listed in self._groups:
-            gradients = [p.node.grad for p in group]
-            pairs = [(p, g) for p, g in zip(group, gradients, strict=True) if g is not None]
-            if pairs and len(pairs) < len(group):
-                listed = update.ParameterList([p.array for p, _ in pairs])
-            if pairs:
-                update.sgd(listed, [g.array for _, g in pairs], self.lr)
+            try:
+                gradients = [p.node.grad.array for p in group]
+            except AttributeError:  # some have none
+                group = [p for p in group if p.node.grad is not None]
+                if not group:
+                    continue
+                listed = update.ParameterList([p.array for p in group])
+                gradients = [p.node.grad.array for p in group]
+            update.sgd(listed, gradients, self.lr)
 
     def zero_grad(self):
         """Forget the gradients."""

@@ -90,8 +90,13 @@ class Scalar(Value):
         return f"Scalar({self.data!r}{made_by})"
 
 
-def _data(x):
-    return x.data if isinstance(x, Scalar) else x
+def _number(op, x):
+    """What a kernel gets for an input: the number itself."""
+    if isinstance(x, Scalar):
+        return x.data
+    if isinstance(x, (float, int)):
+        return x
+    raise TypeError(f"{op.name}: needs a Scalar or a number, not {x!r}")
 
 
 @interpreter(Scalar)
@@ -99,9 +104,10 @@ def apply(op, inputs, attrs):
     """Apply an op to Scalars and numbers, and record it."""
     if not isinstance(op, (Elementwise, Binary)):
         if op.name == "where":  # a choice, already made: nothing to compute or record
-            return op.on_numbers(*inputs)
+            chosen = op.on_numbers(*inputs)
+            return chosen if isinstance(chosen, Scalar) else _constant(chosen)
         raise TypeError(f"{op.name}: works on Tensors, not on Scalars")
-    numbers = [_data(x) for x in inputs]
+    numbers = [_number(op, x) for x in inputs]
     if isinstance(op, Binary) and op.compares:
         return op.on_numbers(*numbers)
     y = Scalar(op.on_numbers(*numbers, **attrs), requires_grad=False)

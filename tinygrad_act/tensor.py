@@ -31,7 +31,7 @@ from .array import (
 from .array import (
     from_numpy as array_from_numpy,
 )
-from .dtype import as_dtype, bool_, float32, promote
+from .dtype import as_dtype, promote
 from .formula import interpreter
 from .op import array_of, kernels, number_dtype
 from .ops import activation as act
@@ -164,7 +164,7 @@ class Tensor:
         import numpy
 
         values = numpy.array2string(to_numpy(self.array), separator=", ", prefix="Tensor(")
-        notes = "" if self.dtype in (float32, bool_) else f", dtype={self.dtype}"
+        notes = f", dtype={self.dtype}"
         if self.node is not None:
             op = self.node.op
             notes += ", requires_grad=True" if op is None else f", op={op.name}"
@@ -270,7 +270,7 @@ class Tensor:
         """
         if self.node is None:
             raise RuntimeError("backward: this tensor does not depend on any that requires_grad")
-        seeds = {self.node: _seed(self, gradient, "backward")}
+        seeds = {self.node: _seed(self, gradient, "backward", create_graph)}
         _run(seeds, create_graph, retain_graph)
 
     def detach(self):
@@ -543,7 +543,10 @@ def _ternary(op, x, y, z):
     if (p is not None or q is not None or r is not None) and graph.mode.recording:
         saved = op.keep(result, a, b, c)
         node = graph.Node(op, (p, q, r), saved, _NO_ATTRS, _array.writes)
-    return _wrap(result, node)
+    tensor = _new(Tensor)
+    tensor.array = result
+    tensor.node = node
+    return tensor
 
 
 def _binary(op, x, y):
@@ -563,7 +566,10 @@ def _binary(op, x, y):
     node = None
     if (p is not None or q is not None) and graph.mode.recording and z.dtype.is_float:
         node = graph.Node(op, (p, q), op.keep(z, a, b), _NO_ATTRS, _array.writes)
-    return _wrap(z, node)
+    tensor = _new(Tensor)
+    tensor.array = z
+    tensor.node = node
+    return tensor
 
 
 _NUMBERS = (float, int)
@@ -711,7 +717,7 @@ def _in_place(op, x, y, instead):
 # ---- backward -------------------------------------------------------------------------------
 
 
-def _seed(output, gradient, op):
+def _seed(output, gradient, op, create_graph):
     """The gradient with which backward begins."""
     if gradient is None:
         if output.size != 1:
@@ -719,7 +725,10 @@ def _seed(output, gradient, op):
                 f"{op}: the output has shape {output.shape}, so its gradient must be given; "
                 f"or reduce it to one number, with .sum() or .mean()"
             )
-        return _wrap(full(output.shape, 1.0, output.dtype), None)
+        if create_graph:
+            return _wrap(full(output.shape, 1.0, output.dtype), None)
+        # a constant that is kept: `_run` hands out no memory of a seed, but copies it
+        return _wrap(_array.reshape(constant(1.0, output.dtype), output.shape), None)
     if not isinstance(gradient, Tensor):
         gradient = Tensor(gradient, dtype=output.dtype)
     if gradient.shape != output.shape or gradient.dtype is not output.dtype:
@@ -737,43 +746,43 @@ def _run(seeds, create_graph, retain_graph, found=None):
     gradient of another node (addition passes its own on to both operands), nor with
     the seed.
     """
-
-    def receive(node, gradient):
-        if found is None:
-            node.grad = gradient if node.grad is None else node.grad + gradient
-        elif node in found:
-            found[node] = gradient
-
-    retain_graph = create_graph if retain_graph is None else retain_graph
     taken = {id(seed.array.version) for seed in seeds.values()}
 
-    def deliver_recorded(node, gradient):
-        if gradient.array.strides is not None or id(gradient.array.version) in taken:
-            gradient = gradient.clone()
-        taken.add(id(gradient.array.version))
-        receive(node, gradient)
+    def receive(node, tensor):
+        if found is not None:
+            if node in found:
+                found[node] = tensor
+        elif node.grad is None:
+            node.grad = tensor
+        else:
+            node.grad = node.grad + tensor
 
-    if create_graph:
-        graph.backward(seeds, _pull_back_recorded, deliver_recorded, retain_graph, found)
-        return
+    def deliver_recorded(node, tensor):
+        if id(tensor.array.version) in taken or tensor.array.strides is not None:
+            tensor = tensor.clone()
+        taken.add(id(tensor.array.version))
+        receive(node, tensor)
 
     def deliver(node, gradient):
         memory = id(gradient.version)
-        if gradient.strides is not None or memory in taken:
+        if memory in taken or gradient.strides is not None:
             gradient = convert(gradient, gradient.dtype)
             memory = id(gradient.version)
         taken.add(memory)
-        tensor = _new(Tensor)  # _wrap(gradient, None), written out
+        tensor = _new(Tensor)
         tensor.array = gradient
         tensor.node = None
         if found is None and node.grad is None:
-            node.grad = tensor
+            node.grad = tensor  # the usual case, without another call
         else:
             receive(node, tensor)
 
+    retain_graph = create_graph if retain_graph is None else retain_graph
+    if create_graph:
+        graph.backward(seeds, _pull_back_recorded, deliver_recorded, retain_graph, found)
+        return
     arrays = {node: seed.array for node, seed in seeds.items()}
-    with graph.no_grad():
-        graph.backward(arrays, _pull_back, deliver, retain_graph, found)
+    graph.backward(arrays, _pull_back, deliver, retain_graph, found)
 
 
 def _check_fresh(node):
@@ -856,7 +865,7 @@ def grad(outputs, inputs, grad_outputs=None, create_graph=False, retain_graph=No
     seeds = {}
     for y, gradient in zip(outputs, grad_outputs, strict=True):
         if y.node is not None:
-            seed = _seed(y, gradient, "grad")
+            seed = _seed(y, gradient, "grad", create_graph)
             seeds[y.node] = seeds[y.node] + seed if y.node in seeds else seed
     found = dict.fromkeys(x.node for x in inputs)
     _run(seeds, create_graph, retain_graph, found)

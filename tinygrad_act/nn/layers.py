@@ -4,6 +4,7 @@ from functools import partial
 
 from ..creation import zeros
 from ..op import ACTIVATIONS
+from ..tensor import Tensor
 from . import init
 from .module import Module, Parameter
 
@@ -95,7 +96,9 @@ class Activation(Module):
     def __init__(self, name, **attrs):
         if isinstance(name, str) and name not in ACTIVATIONS:
             raise ValueError(f"there is no activation {name!r}; there are {', '.join(ACTIVATIONS)}")
-        function = ACTIVATIONS[name] if isinstance(name, str) else name
+        function = name
+        if isinstance(name, str):  # the method, where there is one, is a shorter way to the same
+            function = getattr(Tensor, name, ACTIVATIONS[name])
         self.function = partial(function, **attrs) if attrs else function
         self.name = name
         self.attrs = attrs

@@ -4,11 +4,10 @@ In a rule, y is the function's value at x, and gy the gradient of the result wit
 respect to y.
 """
 
-
 from ..array import contiguous, empty, normalized_axis
 from ..array import permute as view_permuted
 from ..formula import Constant
-from ..op import ACTIVATIONS, Attr, activation, general, kernels, needs_float
+from ..op import ACTIVATIONS, Attr, Tail, activation, general, kernels, needs_float
 from . import nested
 from .arithmetic import erf, exp, log, minimum, where
 from .reduction import sum_
@@ -22,6 +21,7 @@ identity = activation(
     df=lambda: 1,
     saves="",
     max_ulp={"float32": 0, "float64": 0},
+    df_ulp={"float32": 0, "float64": 0},
 )
 
 sigmoid = activation(
@@ -29,7 +29,8 @@ sigmoid = activation(
     f=lambda x: 1 / (1 + exp(-x)),
     df=lambda y: y * (1 - y),
     saves="y",
-    max_ulp={"float32": 2, "float64": 2},
+    max_ulp={"float32": 1.9, "float64": 1.9},
+    df_ulp={"float32": 1.5, "float64": 1.5},
 )
 
 tanh = activation(
@@ -37,7 +38,8 @@ tanh = activation(
     f=lambda x: (exp(x) - exp(-x)) / (exp(x) + exp(-x)),
     df=lambda y: (1 - y) * (1 + y),
     saves="y",
-    max_ulp={"float32": 2, "float64": 2},
+    max_ulp={"float32": 1.9, "float64": 1.9},
+    df_ulp={"float32": 2.5, "float64": 2.5},
 )
 
 relu = activation(
@@ -46,6 +48,7 @@ relu = activation(
     df=lambda y: where(y > 0, 1, 0),
     saves="y",
     max_ulp={"float32": 0, "float64": 0},
+    df_ulp={"float32": 0, "float64": 0},
     kinks={0.0: "derivative there is 0, as in PyTorch, JAX and TensorFlow"},
 )
 
@@ -56,6 +59,7 @@ leaky_relu = activation(
     df=lambda x, slope: where(x > 0, 1, slope),
     saves="x",
     max_ulp={"float32": 0.5, "float64": 0.5},
+    df_ulp={"float32": 0, "float64": 0},
     kinks={0.0: "derivative there is slope: the left one, as in PyTorch"},
 )
 
@@ -66,7 +70,8 @@ elu = activation(
     # minimum shields the branch that is not taken: exp(1000) is inf, and 0 * inf nan
     df=lambda x, alpha: where(x > 0, 1, alpha * exp(minimum(x, 0))),
     saves="x",
-    max_ulp={"float32": 3, "float64": 3},
+    max_ulp={"float32": 2.6, "float64": 2.6},
+    df_ulp={"float32": 2.6, "float64": 2.6},
     kinks={0.0: "derivative there is alpha: the left one, as in PyTorch"},
 )
 
@@ -80,7 +85,8 @@ selu = activation(
     f=lambda x: SELU_SCALE * where(x > 0, x, SELU_ALPHA * (exp(x) - 1)),
     df=lambda x: where(x > 0, SELU_SCALE, SELU_SCALE * (SELU_ALPHA * exp(minimum(x, 0)))),
     saves="x",
-    max_ulp={"float32": 4, "float64": 4},
+    max_ulp={"float32": 2.0, "float64": 2.0},
+    df_ulp={"float32": 2.0, "float64": 1.8},
     kinks={0.0: "derivative there is scale * alpha: the left one, as in PyTorch"},
 )
 
@@ -94,7 +100,10 @@ gelu = activation(
     f=lambda x: x * (1 + erf(x / SQRT_2)) / 2,
     df=lambda x: (1 + erf(x / SQRT_2)) / 2 + x * exp(-x * x / 2) / SQRT_2_PI,
     saves="x",
-    max_ulp={"float32": 4, "float64": 4},
+    max_ulp={"float32": 4.0, "float64": 4.6},
+    tail=Tail(-1.0, max_ulp={"float32": 7.5, "float64": 12}),
+    df_ulp={"float32": 2.3, "float64": 2.1},
+    df_tail=Tail(0.0, max_abs={"float32": 1e-7, "float64": 2e-16}),
 )
 
 GELU_SCALE = Constant("0.797884560802865355879892119868763736951717263")  # sqrt(2 / pi)
@@ -112,7 +121,10 @@ gelu_tanh = activation(
     f=lambda x: 0.5 * x * (1 + tanh(GELU_SCALE * (x + GELU_CUBIC * (x * x * x)))),
     df=_gelu_tanh_derivative,
     saves="x",
-    max_ulp={"float32": 4, "float64": 4},
+    max_ulp={"float32": 3.2, "float64": 3.2},
+    tail=Tail(-1.0, max_abs={"float32": 6e-8, "float64": 1.2e-16}),
+    df_ulp={"float32": 3.1, "float64": 2.9},
+    df_tail=Tail(0.0, max_abs={"float32": 1e-7, "float64": 1.8e-16}),
 )
 
 

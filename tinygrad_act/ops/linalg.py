@@ -2,7 +2,14 @@
 
 from math import prod
 
-from ..array import Array, broadcast_shape, broadcast_strides, contiguous, empty, strides_of
+from ..array import (
+    Array,
+    broadcast_shape,
+    broadcast_strides,
+    contiguous,
+    empty,
+    strides_of,
+)
 from ..array import reshape as reshape_view
 from ..op import general, kernels, needs_float, unbroadcast
 from . import nested
@@ -80,8 +87,8 @@ def _matmul(x, w):
             f"{w2.shape[-2]} differ"
         )
     y = _product(x2, w2) if x2.ndim == w2.ndim == 2 else _batched(x2, w2)
-    shape = y.shape[:-2] + (y.shape[-2:-1] if x.ndim > 1 else ()) + (
-        y.shape[-1:] if w.ndim > 1 else ()
+    shape = (
+        y.shape[:-2] + (y.shape[-2:-1] if x.ndim > 1 else ()) + (y.shape[-1:] if w.ndim > 1 else ())
     )
     return y if y.shape == shape else reshape_view(y, shape)
 
@@ -235,16 +242,15 @@ def _linear_fused(parents, gy, y, x, w, b):
         gy, x, w = contiguous(gy), contiguous(x), contiguous(w)
     dtype = gy.dtype
     n, k = w.shape
-    to_x, to_w, to_b = parents
     gx = gw = gb = None
     px = pw = pb = NULL
-    if to_x is not None:
+    if parents[0] is not None:
         gx = empty(x.shape, dtype, x.size)
         px = gx.data
-    if to_w is not None:
+    if parents[1] is not None:
         gw = empty(w.shape, dtype, w.size)
         pw = gw.data
-    if to_b is not None:
+    if parents[2] is not None:
         gb = empty(b, dtype, n)  # of b, which is not needed, the shape alone was saved
         pb = gb.data
     rows = x.size // k if k else prod(x.shape[:-1])

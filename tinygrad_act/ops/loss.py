@@ -50,13 +50,8 @@ class ElementwiseLoss(General):
         self.row = kernels.find("loss", name)
 
     def _forward(self, x, t, reduction):
-        needs_float(self.name, x)
-        needs_float(self.name, t)
-        if x.shape != t.shape:
-            raise ValueError(
-                f"{self.name}: x is {x.shape} but t is {t.shape}: they must be equal; "
-                f"reshape one of them"
-            )
+        if x.shape != t.shape or not x.dtype.is_float:
+            self._refuse(x, t)
         scale = _scale(reduction, x.size, self.name)
         if reduction == "none":
             return evaluate(self.f, x.dtype, x, t)
@@ -64,6 +59,13 @@ class ElementwiseLoss(General):
         total = empty((), x.dtype, 1)
         lib.tga_loss_forward(self.row, x.dtype.code, x.size, x.data, t.data, scale, total.data)
         return total
+
+    def _refuse(self, x, t):
+        needs_float(self.name, x)
+        raise ValueError(
+            f"{self.name}: x is {x.shape} but t is {t.shape}: they must be equal; "
+            f"reshape one of them"
+        )
 
     def _fused(self, parents, gy, y, x, t, reduction):
         if parents[1] is not None or reduction == "none":

@@ -19,6 +19,7 @@ class ParameterList:
         self.arrays = arrays
         self.pointers = kernels.pointers([p.data for p in arrays])
         self.sizes = kernels.integers([p.size for p in arrays])
+        self.code = arrays[0].dtype.code
 
 
 def sgd(parameters, gradients, lr):
@@ -32,13 +33,8 @@ def sgd(parameters, gradients, lr):
     lr : float
         The learning rate.
     """
-    gradients = [contiguous(g) for g in gradients]
+    gradients = [g if g.strides is None else contiguous(g) for g in gradients]
     mark_all_written(parameters.arrays, "sgd")
-    lib.tga_sgd(
-        parameters.arrays[0].dtype.code,
-        len(gradients),
-        parameters.pointers,
-        kernels.pointers([g.data for g in gradients]),
-        parameters.sizes,
-        lr,
-    )
+    pointers = kernels.pointers([g.data for g in gradients])
+    count = len(gradients)
+    lib.tga_sgd(parameters.code, count, parameters.pointers, pointers, parameters.sizes, lr)
