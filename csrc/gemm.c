@@ -60,7 +60,7 @@ static const char *b_at(const product *g, int64_t p, int64_t j)
 /* NULL, then nothing is packed, if there is no need or no memory. */
 static char *a_workspace(const product *g)
 {
-    return g->pack_a ? tga_alloc((size_t)(g->size * MC_MAX * (TGA_GEMM_KC + 32))) : NULL;
+    return g->pack_a ? tga_alloc((size_t)(g->size * (MC_MAX + 32) * (TGA_GEMM_KC + 32))) : NULL;
 }
 
 /* Rows [i0, i1), columns [j0, j1) of C, block of k that begins at p.
@@ -90,7 +90,7 @@ static void block(const product *g, int64_t i0, int64_t i1, int64_t j0, int64_t 
         block.a = a_at(g, i, p);
         block.c = g->c + (i * g->ldc + j0) * g->size;
         if (a_pack) {
-            kernels->pack_a(g->lda, a_pack, &block);
+            kernels->pack_a(g->trans_a, g->lda, a_pack, &block);
         } else {
             block.a_row = g->trans_a ? 1 : g->lda;
             block.a_step = g->trans_a ? g->lda : 1;
@@ -209,19 +209,21 @@ static void multiply(product *g)
         in_place(g, 0, g->m, 0, g->n, NULL);
         return;
     }
-    /* Each strip reads all of A: a copy of A pays from some strips on.  Each panel
-     * reads all of B, likewise.  A transposed B costs a copy in any case. */
-    g->pack_a = !g->trans_a && rows_collide(g->lda, g->size) && g->n >= 8 * g->kernels->nr;
+    /* A copy of A pays if its rows collide and enough strips read it; a transposed A
+     * that is read by whole lines does without.  A copy of B pays if enough panels read
+     * it and it is too large for the cache, collides or is read by single lines.  A
+     * transposed B is copied in any case, here or strip by strip. */
+    const int64_t mr = g->kernels->mr, nr = g->kernels->nr;
+    const int one_line = nr * g->size <= 64;
     const double b_bytes = (double)g->kc * (double)g->n * (double)g->size;
+    const int b_far = b_bytes > B_IN_PLACE_BYTES || rows_collide(g->ldb, g->size);
+    g->pack_a = rows_collide(g->lda, g->size) && g->n >= (g->trans_a ? 4 : 8) * nr &&
+                (one_line || !g->trans_a);
     const int pack_b = g->trans_b ? g->m > MC_MAX
-                                  : g->m >= 8 * MC || (g->m >= 8 * g->kernels->mr &&
-                                                       (b_bytes > B_IN_PLACE_BYTES ||
-                                                        rows_collide(g->ldb, g->size)));
+                                  : g->m >= 8 * MC || (g->m >= 8 * mr && (one_line || b_far));
     char *b_pack = NULL;
-    if (pack_b) {
-        const int64_t nr = g->kernels->nr;
+    if (pack_b)
         b_pack = tga_alloc((size_t)(g->kc * min64(NC_BYTES, div_up(g->n, nr) * nr * g->size)));
-    }
     if (b_pack)
         packed_parallel(g, b_pack);
     else
@@ -256,7 +258,11 @@ int tga_gemm(int dtype, int trans_a, int trans_b, int64_t m, int64_t n, int64_t 
         .size = dtype == TGA_FLOAT32 ? 4 : 8,
         .kernels = &tga_kernels_current()->gemm[dtype == TGA_FLOAT64],
     };
-    if (n == 1 && m >= 32 && ldc == 1 && !bias) {
+    if (k == 0) { /* of A and B nothing is read: they may be NULL */
+        g.a = g.b = c;
+        g.lda = g.ldb = 0;
+    }
+    if (k > 0 && n == 1 && m >= 32 && ldc == 1 && !bias) {
         /* A single column is the single row of B^T @ A^T, and vectors are full. */
         g.trans_a = !trans_b, g.a = b, g.lda = ldb;
         g.trans_b = !trans_a, g.b = a, g.ldb = lda;

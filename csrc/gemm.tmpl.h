@@ -326,20 +326,22 @@ static void TN(gemm_pack_b)(int trans_b, int64_t n, int64_t k, const void *b, in
                             x + (trans_b ? j * ldb : j), ldb, y + j * k);
 }
 
-/* The block's rows of A closer together, at an odd number of vectors; the block is
- * told so.  The kernel finds elements at any stride, so nothing is transposed.
- * a_pack: (m, k + at most 2 VL) */
-static void TN(gemm_pack_a)(int64_t lda, void *a_pack, tga_gemm_block *g)
+/* A copy of the block of A, its rows, as stored, at a distance of an odd number of
+ * vectors, so that they do not meet in the caches; the block is told.  The kernel
+ * finds elements at any stride: nothing is transposed.
+ * A: (m, k), or (k, m) if trans_a; a_pack: the same, 2 VL - 1 longer at most */
+static void TN(gemm_pack_a)(int trans_a, int64_t lda, void *a_pack, tga_gemm_block *g)
 {
-    const T *x = g->a;
-    T *y = a_pack;
-    g->a_row = ((g->k + VL - 1) / VL | 1) * VL;
-    g->a_step = 1;
-    g->a_panel = g->mr * g->a_row;
-    for (int64_t i = 0; i < g->m; i++)
-        for (int64_t p = 0; p < g->k; p += VL)
-            v_store(y + i * g->a_row + p, TN(gemm_load)(x + i * lda + p, g->k - p));
+    const int64_t rows = trans_a ? g->k : g->m, n = trans_a ? g->m : g->k;
+    const int64_t ld = ((n + VL - 1) / VL | 1) * VL;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < n; j += VL)
+            v_store((T *)a_pack + i * ld + j,
+                    TN(gemm_load)((const T *)g->a + i * lda + j, n - j));
     g->a = a_pack;
+    g->a_row = trans_a ? 1 : ld;
+    g->a_step = trans_a ? ld : 1;
+    g->a_panel = g->mr * g->a_row;
 }
 
 /* ---- LOOP 2 and LOOP 1 ---------------------------------------------------------- */

@@ -83,7 +83,7 @@ typedef struct {
     /* see gemm.tmpl.h */
     void (*block)(const tga_gemm_block *g);
     void (*direct)(const tga_gemm_block *g, int trans_b, int64_t ldb);
-    void (*pack_a)(int64_t lda, void *a_pack, tga_gemm_block *g);
+    void (*pack_a)(int trans_a, int64_t lda, void *a_pack, tga_gemm_block *g);
     void (*pack_b)(int trans_b, int64_t n, int64_t k, const void *b, int64_t ldb, void *b_pack);
 } tga_gemm_kernels;
 /* Random numbers from block number `block` on: uniform in [a, b), or normal of mean

@@ -337,25 +337,28 @@ class File:
     def source(self, node):
         return self.text[node.begin : node.end]
 
-    def emit(self, node, negate=False):
+    def emit(self, node, negate=False, parent=None):
         """The text of an expression with all of its mutants."""
         parts, done = [], node.begin
         is_constant = node.kind == "call" and node.word == "K" and node.parts[0].kind == "number"
         for part in [] if is_constant or self.is_opaque(node) else node.parts:
-            parts += [self.text[done : part.begin], self.emit(part)]
+            parts += [self.text[done : part.begin], self.emit(part, parent=node)]
             done = part.end
         text = "".join([*parts, self.text[done : node.end]])
         changes = [*self.changes(node)]
         if negate and node.kind != "minus" and self.source(node) != "NULL":
             changes.append(f"-({self.source(node)})")
         chosen = ""
+        # a number alone says little: show what it stands in
+        shown = parent if parent and (is_constant or not node.parts) else node
+        before, after = self.text[shown.begin : node.begin], self.text[node.end : shown.end]
         for change in dict.fromkeys(changes):
             if _plain(change) != _plain(self.source(node)):
                 line = self.text.count("\n", 0, node.begin) + 1
+                original, mutated = _plain(self.source(shown)), _plain(before + change + after)
                 self.mutants.append(
-                    Mutant(self.next, self.name, line, self.function,
-                           _plain(self.source(node)), _plain(change))
-                )  # fmt: skip
+                    Mutant(self.next, self.name, line, self.function, original, mutated)
+                )
                 chosen += f"MUTANT({self.next}) ? ({change}) : "
                 self.next += 1
         return f"({chosen}{text})" if chosen else text

@@ -211,15 +211,25 @@ def mutants(every_site):
             results = [*_changes(node, site.functions[0].__globals__)]
             if is_rule and _is_result(site.node, parent, field):
                 results += _negated(node)
-            original = ast.unparse(node)
+            # a number alone says little: show what it stands in
+            shown = parent if _is_small(node) and isinstance(parent, ast.expr) else node
+            original = ast.unparse(shown)
             for changed in results:
                 ast.copy_location(changed, node)
                 put = partial(_put, parent, field, index, changed)
-                mutated = ast.unparse(changed)
-                if (node.lineno, node.col_offset, mutated) not in seen and mutated != original:
-                    seen.add((node.lineno, node.col_offset, mutated))
+                put()
+                mutated = ast.unparse(changed if shown is node else shown)
+                _put(parent, field, index, node)
+                if (id(shown), mutated) not in seen and mutated != original:
+                    seen.add((id(shown), mutated))
                     found.append(Mutant(site, node.lineno, original, mutated, put))
     return found
+
+
+def _is_small(node):
+    return isinstance(node, (ast.Constant, ast.Name)) or (
+        isinstance(node, ast.UnaryOp) and _is_small(node.operand)
+    )
 
 
 def _put(parent, field, index, node):

@@ -340,7 +340,7 @@ def gradients_of(leaf):
     if leaf.grad_is_exact:
         assert (got is None) == all(g is None for g in expected)
     got = np.zeros(leaf.tensor.shape) if got is None else got.numpy().copy()
-    return got, np.array([g or 0.0 for g in expected]).reshape(got.shape)
+    return got, np.array([0.0 if g is None else g for g in expected]).reshape(got.shape)
 
 
 def well_conditioned(op, scalars, attrs):

@@ -61,7 +61,7 @@ class Leaf(Node):
         self.name = name
 
     def __repr__(self):
-        return f"<Leaf {self.name or ''}>"
+        return f"<Leaf {self.name}>" if self.name else "<Leaf>"
 
 
 class _Mode(threading.local):

@@ -243,8 +243,7 @@ class Elementwise(Op):
     tail : Tail, optional
         What holds instead of `max_ulp` far out on the left.
     df_ulp, df_tail : as `max_ulp` and `tail`
-        The same for the derivative, compared with `df` of what was saved.  Default: as if
-        it were computed from the formula.
+        The same for the derivative in C, compared with `df` of what was saved.
     """
 
     def __init__(

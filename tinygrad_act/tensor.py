@@ -555,7 +555,7 @@ def _binary(op, x, y):
         try:
             x, y = _operands(x, y)
         except TypeError:
-            if isinstance(x, (Tensor, *_NUMBERS)) and isinstance(y, (Tensor, *_NUMBERS)):
+            if all(isinstance(v, (Tensor, *_NUMBERS)) or is_numpy(v) for v in (x, y)):
                 raise
             return NotImplemented  # let the other operand try; else Python says it well
     if x.array.dtype is not y.array.dtype:
@@ -641,13 +641,11 @@ def apply(op, inputs, attrs):
 
 
 def _all_tensors(op, inputs):
-    """The inputs as Tensors; a number takes the dtype of the first float tensor it meets."""
-    like = None
-    for x in inputs:
-        if isinstance(x, Tensor) and x.array.dtype.is_float:
-            like = x.array
-            break
+    """The inputs as Tensors; a number takes the dtype of what it meets, a float before all."""
     try:
+        inputs = [x if isinstance(x, _NUMBERS) else _as_tensor(x) for x in inputs]
+        met = [x.array for x in inputs[max(op.promotes - 1, 0) :] if isinstance(x, Tensor)]
+        like = next((x for x in met if x.dtype.is_float), met[0] if met else None)
         return [_as_tensor(x, like) for x in inputs]
     except TypeError as error:
         raise TypeError(f"{op.name}: {error}") from None

@@ -171,16 +171,16 @@ div = binary(
 
 
 def _pow_base(gz, z, x, y):
-    # y * x**(y-1); a constant (y = 0) has derivative 0 also at x = 0, where
-    # the formula would give 0 * inf
-    return gz * where(y == 0, 0 * y, y * x ** where(y == 0, 1 + 0 * y, y - 1))
+    # y * x**(y-1); where both are 0 that would be 0 * inf, and is 0 by convention
+    at_zero = where(x == 0, y == 0, x != x)
+    return gz * (y * x ** where(at_zero, 1, y - 1))
 
 
 def _pow_exponent(gz, z, x, y):
     # x**y * log(x); at x = 0 the power is 0 on both sides for y > 0, and by
     # convention for y = 0
     at_zero = where(x == 0, y >= 0, x != x)
-    return gz * where(at_zero, 0 * z, z * log(where(at_zero, 1 + 0 * z, x + 0 * z)))
+    return gz * (z * log(where(at_zero, 1, x)))
 
 
 pow_ = binary(

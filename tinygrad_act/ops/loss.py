@@ -29,9 +29,13 @@ class ElementwiseLoss(General):
     """A loss that is a formula f(x, t), with derivatives dx and dt.
 
     Its kernel computes value and reduction in one pass, and the gradient in another.
+    `max_ulp` bounds the error of the value of one element, `dx_ulp` or `dx_abs` (absolute)
+    that of its derivative.
     """
 
-    def __init__(self, name, f, dx, dt, domain, conventions=""):
+    def __init__(
+        self, name, f, dx, dt, domain, max_ulp, dx_ulp=None, dx_abs=None, conventions=""
+    ):
         super().__init__(
             name,
             "x t",
@@ -43,9 +47,11 @@ class ElementwiseLoss(General):
             promotes=1,
             sample=self._sample,
             reference=self._reference,
+            max_ulp=max_ulp,
             conventions=conventions,
         )
         self.f, self.dx, self.dt = f, dx, dt
+        self.dx_ulp, self.dx_abs = dx_ulp, dx_abs
         self.domain = domain
         self.row = kernels.find("loss", name)
 
@@ -109,6 +115,8 @@ mse = register(
         dx=lambda x, t: 2 * (x - t),
         dt=lambda x, t: -2 * (x - t),
         domain=((-4.0, 4.0), (-4.0, 4.0)),
+        max_ulp={"float32": 1.5, "float64": 1.5},
+        dx_ulp={"float32": 0.5, "float64": 0.5},
     )
 )
 
@@ -121,6 +129,8 @@ bce = register(
         dx=lambda x, t: (x - t) / maximum(x * (1 - x), 1e-12),
         dt=lambda x, t: maximum(log1p(-x), -100) - maximum(log(x), -100),
         domain=((0.05, 0.95), (0.0, 1.0)),
+        max_ulp={"float32": 2.6, "float64": 2.4},
+        dx_ulp={"float32": 2.8, "float64": 2.7},
         conventions="binary cross-entropy of probabilities x; the logarithms are cut off at -100, "
         "as in PyTorch, so that value and gradient are finite for x in [0, 1]",
     )
@@ -133,6 +143,8 @@ bce_with_logits = register(
         dx=lambda x, t: sigmoid(x) - t,
         dt=lambda x, t: -x,
         domain=((-6.0, 6.0), (0.0, 1.0)),
+        max_ulp={"float32": 2.4, "float64": 2.3},
+        dx_abs={"float32": 1.5e-7, "float64": 2.7e-16},
         conventions="bce(sigmoid(x), t) without overflow, so that it needs no cutting off",
     )
 )

@@ -4,6 +4,7 @@
 ``keepdims=True`` a reduced axis stays, with length 1.
 """
 
+from functools import lru_cache
 from itertools import product
 from math import nan, prod
 
@@ -40,26 +41,35 @@ def kept_shape(shape, axes):
     return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
+@lru_cache(maxsize=2048, typed=True)
+def _plan(name, shape, strides, axis, keepdims):
+    """What a reduction of such an array needs: the layout for C, how many axes stay, and the
+    result's shape and size.
+    """
+    axes = normalized_axes(axis, len(shape), name)
+    kept = [i for i in range(len(shape)) if i not in axes]
+    result = tuple(shape[i] for i in kept)
+    size = prod(result)
+    if name in ("max", "min") and size and not prod(shape):
+        raise ValueError(f"{name}: nothing to choose from, x has shape {shape}")
+    order = (*kept, *axes)
+    walk = kernels.layout(
+        tuple(shape[i] for i in order), (0,) * len(order), tuple(strides[i] for i in order)
+    )
+    return walk, len(kept), kept_shape(shape, axes) if keepdims else result, size
+
+
 def _reduce(name):
     row = kernels.find("reduce", name)
 
     def forward(x, axis, keepdims):
-        axes = normalized_axes(axis, x.ndim, name)
-        kept = [i for i in range(x.ndim) if i not in axes]
-        shape = tuple(x.shape[i] for i in kept)
-        count = prod(x.shape[i] for i in axes)
-        if count == 0 and name in ("max", "min") and prod(shape):
-            raise ValueError(f"{name}: nothing to choose from, x has shape {x.shape}")
+        axis = tuple(axis) if isinstance(axis, list) else axis
+        walk, kept, shape, size = _plan(name, x.shape, strides_of(x), axis, bool(keepdims))
         dtype = int64 if name == "sum" and x.dtype in (bool_, uint8) else x.dtype
-        y = empty(kept_shape(x.shape, axes) if keepdims else shape, dtype, prod(shape))
-        order = (*kept, *axes)
-        strides = strides_of(x)
-        walk = kernels.layout(
-            tuple(x.shape[i] for i in order),
-            (0,) * len(order),
-            tuple(strides[i] for i in order),
-        )
-        kernels.check(lib.tga_reduce(row, x.dtype.code, walk, len(kept), x.data, y.data), name)
+        y = empty(shape, dtype, size)
+        status = lib.tga_reduce(row, x.dtype.code, walk, kept, x.data, y.data)
+        if status:
+            kernels.check(status, name)
         return y
 
     return forward
