@@ -51,6 +51,7 @@
 #define v_log1p TN(v_log1p)
 #define v_tanh TN(v_tanh)
 #define v_erf TN(v_erf)
+#define v_erf_derivative TN(v_erf_derivative)
 #define v_sigmoid TN(v_sigmoid)
 #define v_pow TN(v_pow)
 #define v_sign TN(v_sign)
@@ -456,6 +457,13 @@ static inline V v_erf(V x)
     const V sqrt_2 = K(0x1.6a09e667f3bcdp+0);
     const V beyond = v_times_gauss(v_gauss_tail(a * sqrt_2), a, K(1));
     return v_select(v_lt(a, K(1)), near, v_copysign(K(1) - (beyond + beyond), x));
+}
+
+/* v_erf_derivative: max ulp f32 2.0, f64 2.0; range all */
+static inline V v_erf_derivative(V x)
+{
+    const V a = v_min(K(GAUSS_HIGHEST), v_abs(x)); /* so that nothing is inf - inf */
+    return v_times_gauss(K(0x1.20dd750429b6dp+0), a, K(1)); /* 2 / sqrt(pi) */
 }
 
 /* ---- activations ---------------------------------------------------------- */

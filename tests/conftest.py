@@ -36,7 +36,7 @@ def isa(request):
         yield request.param
 
 
-@pytest.fixture(params=["float32", "float64"])
+@pytest.fixture(params=["float32", "float64"], scope="session")
 def dtype(request):
     """Runs the test once in each precision."""
     return request.param

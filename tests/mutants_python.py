@@ -208,6 +208,8 @@ def mutants(every_site):
         seen = set()
         is_rule = bool(site.ops) and site.functions[0].__name__ not in NO_GRADIENT
         for parent, field, index, node in _expressions(site.node):
+            if not site.ops and not isinstance(node, (ast.BinOp, ast.Call)):
+                continue  # of the methods of a class of ops, the arithmetic
             results = [*_changes(node, site.functions[0].__globals__)]
             if is_rule and _is_result(site.node, parent, field):
                 results += _negated(node)

@@ -92,14 +92,24 @@ def truth(op, *inputs, **attrs):
     """The formula of a record at some numbers, to 30 digits; at ±inf, its limit."""
     if any(isnan(x) for x in inputs):
         return nan
-    inputs = [_finite(x) for x in inputs]
     attrs = {name: mpf(value) for name, value in attrs.items()}
-    return _settled(lambda: op.f(*inputs, **attrs))
+    return _limit(lambda *at: op.f(*at, **attrs), *inputs)
 
 
-def _finite(x):
-    """Instead of infinity a number far beyond float64: for our purposes as good."""
-    return mpf(x) if abs(x) != inf else mpf("1e400") * mp.sign(x)
+def _limit(function, *inputs):
+    """The function, settled; where an input is infinite, at a number far beyond float64.
+
+    If it is still growing there, however slowly, the limit is infinite.
+    """
+
+    def at(far):
+        return [far * mp.sign(x) if abs(x) == inf else mpf(x) for x in inputs]
+
+    value = _settled(lambda: function(*at(mpf("1e400"))))
+    if inf in map(abs, inputs) and abs(value) > 1:
+        farther = _settled(lambda: function(*at(mpf("1e800"))))
+        return inf * mp.sign(value) if abs(farther) > 1.5 * abs(value) else value
+    return value
 
 
 def derivative(op, y, x, **attrs):
@@ -109,7 +119,7 @@ def derivative(op, y, x, **attrs):
     """
     try:
         attrs = {name: mpf(value) for name, value in attrs.items()}
-        return _settled(lambda: op.derivative(_finite(y), _finite(x), **attrs))
+        return _limit(lambda *at: op.derivative(*at, **attrs), y, x)
     except ZeroDivisionError:
         zero = y if op.saves == "y" else x
         return -inf if zero == 0 and np.signbit(float(zero)) else inf

@@ -4,13 +4,11 @@ A message names the op and shows the values that do not fit, so that the line of
 not be searched; where there is a right form, it shows that.
 """
 
-import re
-
 import numpy as np
 import pytest
 
 import tinygrad_act as tga
-from tinygrad_act import Scalar, Tensor, grad, no_grad
+from tinygrad_act import Scalar, Tensor, grad
 
 F = Tensor(np.arange(6, dtype="float32").reshape(2, 3))  # floats, (2, 3)
 V = Tensor([1.0, 2.0, 3.0])
@@ -30,7 +28,7 @@ class Stranger:
 CASES = [
     # ---- making tensors
     (lambda: Tensor([[1, 2], [3]]), ValueError, ["ragged", "length 1", "length 2"]),
-    (lambda: Tensor([1, [2]]), ValueError, ["ragged"]) if False else None,
+    (lambda: Tensor([1, [2]]), TypeError, ["numbers", "[2]"]),
     (lambda: Tensor([[1], 2]), ValueError, ["ragged", "2"]),
     (lambda: Tensor("text"), TypeError, ["numbers", "text"]),
     (lambda: Tensor([1, "a"]), TypeError, ["numbers", "'a'"]),
@@ -76,7 +74,7 @@ CASES = [
     (lambda: tga.maximum(F, V[:2]), ValueError, ["maximum", "(2, 3)", "(2,)"]),
     (lambda: tga.where(B, F, V), ValueError, ["where"]),
     (lambda: F + "a", TypeError, ["Tensor", "str"]),
-    (lambda: "a" * F, TypeError, ["Tensor"]),
+    (lambda: "a" - F, TypeError, ["Tensor", "str"]),
     (lambda: F / None, TypeError, ["Tensor", "NoneType"]),
     (lambda: F + [1, 2, 3], TypeError, ["Tensor", "list"]),
     (lambda: F @ [[1.0]], TypeError, ["Tensor", "list"]),
@@ -87,7 +85,7 @@ CASES = [
     (lambda: np.zeros(3, "int32") * F, TypeError, ["int32", "astype"]),
     (lambda: I.exp(), TypeError, ["exp", "int64", "astype"]),
     (lambda: B.sigmoid(), TypeError, ["sigmoid", "bool", "astype"]),
-    (lambda: -I, TypeError, ["neg", "int64"]),
+    (lambda: F.matmul("a"), TypeError, ["matmul", "'a'"]),
     (lambda: I**2, TypeError, ["pow", "int64", "astype"]),
     (lambda: I.mean(), TypeError, ["mean", "int64", "astype"]),
     (lambda: I @ I, TypeError, ["matmul", "int64", "astype"]),
@@ -98,7 +96,7 @@ CASES = [
     (lambda: tga.add(F), TypeError, ["add", "2 inputs", "x, y", "1 given"]),
     (lambda: tga.exp(F, 2), TypeError, ["exp", "1 arguments too many"]),
     (lambda: tga.leaky_relu(F, alpha=0.1), TypeError, ["leaky_relu", "'alpha'"]),
-    (lambda: F.leaky_relu(slope="steep"), TypeError, ["leaky_relu", "steep"]),
+    (lambda: F.leaky_relu(slope="steep"), TypeError, ["slope", "steep"]),
     (lambda: tga.where(F, F, F), TypeError, ["where", "bool", "float32", "!= 0"]),
     (lambda: tga.relu(2.0, 3.0), TypeError, ["relu"]),
     # ---- axes and shapes
@@ -198,6 +196,10 @@ CASES = [
     (lambda: V.clone().__iadd__("a"), TypeError, ["add in place", "'a'"]),
     (lambda: I.clone().__iadd__(0.5), TypeError, ["add in place", "int64", "x = x + y"]),
     (lambda: I.clone().__itruediv__(2), TypeError, ["div in place", "int64", "x = x / y"]),
+    (lambda: I.clone().__itruediv__(I), TypeError, ["div in place", "int64", "x = x / y"]),
+    (lambda: B.clone().__iadd__(B), TypeError, ["add in place", "bool", "x = x + y"]),
+    (lambda: V[:1].expand(3).fill_(1.0), ValueError, ["fill_", "(3,)", "expand", "clone()"]),
+    (lambda: V[:1].expand(3).__iadd__(1.0), ValueError, ["add in place", "(3,)", "clone()"]),
     (lambda: I.clone().fill_(2**70), OverflowError, ["int64"]),
     # ---- the graph
     (lambda: V.backward(), RuntimeError, ["backward", "requires_grad"]),
@@ -244,12 +246,14 @@ CASES = [
 ]
 
 
-def name_of(case):
-    """The line of the table, for a report."""
-    return str(CASES.index(case))
+def words_of(part):
+    """How a case is named in a report."""
+    if isinstance(part, list):
+        return " ".join(part)
+    return part.__name__ if isinstance(part, type) else ""
 
 
-@pytest.mark.parametrize(("call", "kind", "words"), [case for case in CASES if case], ids=str)
+@pytest.mark.parametrize(("call", "kind", "words"), CASES)
 def test_misuse(call, kind, words):
     before = [x.numpy().tobytes() for x in (F, V, I, B, Z, LEAF)]
     with pytest.raises(kind) as raised:

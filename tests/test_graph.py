@@ -502,7 +502,7 @@ def node(*parents):
 
 
 def run_by_hand(roots, retain_graph=False):
-    """Backward with integers: the order of visits, and what each leaf was told."""
+    """Backward with integers: the order of visits, and what each leaf was told in all."""
     visited, delivered = [], {}
 
     def pull_back(node, gradient):
@@ -510,9 +510,7 @@ def run_by_hand(roots, retain_graph=False):
         return [gradient] * len(node.parents)
 
     def deliver(node, gradient):
-        assert node not in delivered, "a leaf is told twice"
-        delivered[node] = gradient
-        visited.append(node)
+        delivered[node] = delivered.get(node, 0) + gradient
 
     graph.backward(dict.fromkeys(roots, 1), pull_back, deliver, retain_graph)
     return visited, delivered
@@ -525,8 +523,8 @@ def test_order_of_the_counter_example():
     b = node(a)
     y = node(a, b)
     z = node(b, a)  # from the other side
-    assert run_by_hand([y], retain_graph=True) == ([y, b, a, x], {x: 2})
-    assert run_by_hand([z]) == ([z, b, a, x], {x: 2})
+    assert run_by_hand([y], retain_graph=True) == ([y, b, a], {x: 2})
+    assert run_by_hand([z]) == ([z, b, a], {x: 2})
     x = Scalar(5.0)
     a = x * 2
     b = a + 1
@@ -560,10 +558,11 @@ def test_order_of_random_graphs():
         visited, delivered = run_by_hand(roots)
         ways = paths(roots)
         place = {one: i for i, one in enumerate(visited)}
-        assert len(place) == len(visited) and set(place) == set(ways), "each node once"
+        inner = {one for one in ways if one.op is not None}
+        assert len(place) == len(visited) and set(place) == inner, "each node once"
         for one in visited:
             for parent in one.parents:
-                assert parent is None or place[parent] > place[one]
+                assert parent not in inner or place[parent] > place[one]
         assert delivered == {one: n for one, n in ways.items() if one.op is None}
 
 

@@ -293,9 +293,12 @@ class Programs(RuleBasedStateMachine):
             contributions = scalar_engine._pull_back(node, Scalar(gradient, requires_grad=False))
             return [abs(g.data) for g in contributions]
 
+        def add_up(leaf, gradient):
+            found[leaf] = found.get(leaf, 0.0) + gradient
+
         roots = {s.node: 1.0 for s in y.scalars.flat if s.node is not None}
         with no_grad():
-            graph.backward(roots, absolute, found.__setitem__, retain_graph=True)
+            graph.backward(roots, absolute, add_up, retain_graph=True)
         return found, len(visited) + 1
 
     def compare_gradient(self, leaf):

@@ -307,6 +307,12 @@ def test_division_of_integers_gives_float32():
     assert (Tensor([7], dtype="int64") / Tensor([2], dtype="int64")).tolist() == [3.5]
 
 
+def test_sign_and_absolute_value_of_integers():
+    i = Tensor([-(2**53) - 1, 0, 7], dtype="int64")
+    assert_is(-i, np.array([2**53 + 1, 0, -7]))
+    assert_is(abs(i), np.array([2**53 + 1, 0, 7]))
+
+
 def test_integer_arithmetic_is_exact_and_wraps_as_numpys():
     a = np.array([2**62, -(2**62), 2**53 + 1])
     with warnings.catch_warnings():
@@ -487,6 +493,10 @@ def test_in_place_keeps_the_dtype():
     i += 3
     i *= True
     assert_is(i, np.array([4, 5]))
+    u = Tensor([250, 3], dtype="uint8")
+    u += Tensor([10, 10], dtype="uint8")
+    u += 1
+    assert_is(u, np.array([5, 14], "uint8"))
 
 
 def test_in_place_with_itself_and_with_its_own_views():
@@ -495,9 +505,16 @@ def test_in_place_with_itself_and_with_its_own_views():
     assert x.tolist() == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
     x += x[::-1]  # reads what it writes: as if copied first
     assert x.tolist() == [10.0] * 6
-    x = Tensor(np.arange(6.0))
-    x[1:] -= x[:-1]
-    assert x.tolist() == [0.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    for n in (6, 1000):  # also when longer than what a kernel has read before it writes
+        for x in (Tensor(np.arange(float(n))), tga.from_numpy(np.arange(float(n)))):
+            x[1:] -= x[:-1]
+            assert x.tolist() == [0.0] + [1.0] * (n - 1)
+        a = np.arange(float(n))
+        first, rest = tga.from_numpy(a[:-1]), tga.from_numpy(a[1:])
+        rest += first
+        assert a.tolist() == [0.0, *range(1, 2 * n - 1, 2)]
+        rest.copy_(first)
+        assert a.tolist() == [0.0, 0.0, *range(1, 2 * n - 3, 2)]
     m = Tensor(np.arange(4.0).reshape(2, 2))
     m.copy_(m.T)
     assert m.tolist() == [[0.0, 2.0], [1.0, 3.0]]

@@ -504,13 +504,28 @@ def mark_all_written(arrays, op):
 
 
 def mark_written(y, op):
-    """`mark_all_written` of one array."""
+    """`mark_all_written` of one array, which may be a view but must not repeat elements."""
+    if y.strides is not None and any(
+        step == 0 and n > 1 for n, step in zip(y.shape, y.strides, strict=True)
+    ):
+        raise ValueError(
+            f"{op}: elements of x, of shape {y.shape}, share memory, as expand() makes them; "
+            f"clone() it first"
+        )
     mark_all_written((y,), op)
 
 
 def overlap(x, y):
-    """Whether x and y may share elements (they do share memory and are not one and the same)."""
-    return x.memory is y.memory and (x.data != y.data or strides_of(x) != strides_of(y))
+    """Whether x and y may share elements otherwise than each with its counterpart."""
+    if x.data == y.data and strides_of(x) == strides_of(y):
+        return False
+    if x.memory is y.memory:
+        return True
+    if not (is_numpy(x.memory) or is_numpy(y.memory)):
+        return False
+    import numpy
+
+    return numpy.may_share_memory(to_numpy(x), to_numpy(y))
 
 
 def copy_into(y, x, op="copy_"):

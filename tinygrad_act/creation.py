@@ -4,6 +4,8 @@ A shape is given as ``zeros(2, 3)`` or ``zeros((2, 3))``.  The dtype is float32 
 said otherwise.
 """
 
+import math
+
 from .array import checked_shape, copy_into, empty, index_view, reshape
 from .array import full as full_array
 from .dtype import as_dtype, float32, int64
@@ -78,6 +80,8 @@ def arange(start, stop=None, step=1, dtype=None, requires_grad=False):
     for bound in (start, stop, step):
         if not isinstance(bound, (float, int)):
             raise TypeError(f"arange: start, stop and step must be numbers, not {bound!r}")
+        if isinstance(bound, float) and not math.isfinite(bound):
+            raise ValueError(f"arange: start, stop and step must be finite, not {bound!r}")
     if step == 0:
         raise ValueError("arange: step must not be 0")
     if dtype is None:

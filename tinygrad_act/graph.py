@@ -100,7 +100,7 @@ class no_grad:
 
 
 def count_users(roots):
-    """Every node that `roots` were computed from, and how many edges lead to it.
+    """Every node that `roots` were computed from, and how many edges lead to it; no leaves.
 
     Without recursion, since a chain may be longer than Python's stack.
     """
@@ -108,7 +108,7 @@ def count_users(roots):
     found = list(users)
     for node in found:  # grows while we walk along it
         for parent in node.parents:
-            if parent is None:
+            if parent is None or parent.op is None:
                 continue
             if parent in users:
                 users[parent] += 1
@@ -125,6 +125,7 @@ def backward(seeds, pull_back, deliver, retain_graph=False, watched=()):
     b = a + 1; y = a * b`` the gradient of ``a`` comes from ``y`` directly and through
     ``b``.  Passed on after only one of them had arrived, half of it would be lost to
     ``x``.  So a node's turn comes when all nodes that use it have had theirs (Kahn 1962).
+    A leaf needs no turn, since it passes nothing on: it only adds up.
 
     Parameters
     ----------
@@ -134,11 +135,11 @@ def backward(seeds, pull_back, deliver, retain_graph=False, watched=()):
         The gradient of each of the node's inputs; of an input without a node
         anything, since it is not looked at.
     deliver : function (node, gradient)
-        Told the gradient of each leaf, when it is complete.
+        Told each contribution to the gradient of a leaf, for it to add up.
     retain_graph : bool
         Keep what the nodes saved, so that backward can run again.
     watched : container of Node
-        Other nodes whose gradient `deliver` is told.
+        Nodes on the way whose gradient `deliver` is told as well, once and whole.
 
     Raises
     ------
@@ -156,24 +157,23 @@ def backward(seeds, pull_back, deliver, retain_graph=False, watched=()):
     ready = [node for node in gradients if users[node] == 0]
     for node in ready:  # grows, too
         gradient = gradients.pop(node)
-        op = node.op
-        if op is None or (watched and node in watched):
+        if node.op is None:  # a leaf that is itself an output
             deliver(node, gradient)
-            if op is None:  # a leaf that is itself an output
-                continue
+            continue
+        if watched and node in watched:
+            deliver(node, gradient)
         contributions = pull_back(node, gradient)
         if not retain_graph:
             node.saved = None
         for parent, contribution in zip(node.parents, contributions):
             if parent is None:
                 continue
-            if parent in gradients:
-                contribution = gradients[parent] + contribution
-            left = users[parent] - 1
-            if left == 0 and parent.op is None:
+            if parent.op is None:
                 deliver(parent, contribution)
                 continue
-            users[parent] = left
+            if parent in gradients:
+                contribution = gradients[parent] + contribution
             gradients[parent] = contribution
-            if left == 0:
+            users[parent] -= 1
+            if users[parent] == 0:
                 ready.append(parent)

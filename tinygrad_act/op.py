@@ -331,7 +331,11 @@ class Elementwise(Op):
 
 def pair(attrs):
     """The attributes as the two numbers that a C row takes."""
-    values = [float(value) for value in attrs.values()]
+    try:
+        values = [float(value) for value in attrs.values()]
+    except (TypeError, ValueError):
+        given = ", ".join(f"{name}={value!r}" for name, value in attrs.items())
+        raise TypeError(f"attributes must be numbers, but there is {given}") from None
     return (*values, 0.0, 0.0)[:2]
 
 

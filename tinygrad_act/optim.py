@@ -37,6 +37,11 @@ class SGD:
                 raise TypeError(f"SGD: parameters must be Tensors, not {p!r}")
             if p.node is None or p.node.op is not None:
                 raise ValueError("SGD: a parameter must be a leaf that requires a gradient")
+            if p.array.strides is not None:
+                raise ValueError(
+                    f"SGD: a parameter, of shape {p.shape}, is a view with gaps or another order "
+                    f"of axes; make it a leaf of its own, with Tensor(x, requires_grad=True)"
+                )
         if not lr >= 0:
             raise ValueError(f"SGD: lr is {lr}, but must not be negative")
         self.lr = lr

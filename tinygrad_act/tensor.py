@@ -24,6 +24,7 @@ from .array import (
     is_numpy,
     mark_written,
     number,
+    overlap,
     to_list,
     to_numpy,
     view_of_numpy,
@@ -31,7 +32,7 @@ from .array import (
 from .array import (
     from_numpy as array_from_numpy,
 )
-from .dtype import as_dtype, promote
+from .dtype import as_dtype, bool_, promote, uint8
 from .formula import interpreter
 from .op import array_of, kernels, number_dtype
 from .ops import activation as act
@@ -408,10 +409,10 @@ class Tensor:
         return _unary(arith.sign, self)
 
     def maximum(self, other):
-        return _binary(arith.maximum, self, other)
+        return apply(arith.maximum, (self, other), _NO_ATTRS)
 
     def minimum(self, other):
-        return _binary(arith.minimum, self, other)
+        return apply(arith.minimum, (self, other), _NO_ATTRS)
 
     def where(self, condition, other):
         return apply(arith.where, (condition, self, other), _NO_ATTRS)
@@ -493,7 +494,7 @@ class Tensor:
     # ---- linear algebra ---------------------------------------------------------------------
 
     def matmul(self, other):
-        return _binary(linalg.matmul, self, other)
+        return apply(linalg.matmul, (self, other), _NO_ATTRS)
 
     def linear(self, w, b):
         return _ternary(linalg.linear, self, w, b)
@@ -695,10 +696,16 @@ def _in_place(op, x, y, instead):
     except TypeError as error:
         raise TypeError(f"{name}: {error}") from None
     a, b = x.array, y.array
-    if b.dtype is not a.dtype and not (a.dtype.is_float and b.dtype.is_float):
-        if not a.dtype.is_float and promote(a.dtype, b.dtype).is_float or op is arith.div:
-            raise TypeError(f"{name}: x is {a.dtype} and cannot hold the result; write {instead}")
-    if a.shape == b.shape and a.dtype is b.dtype and a.strides is None and b.strides is None:
+    if not a.dtype.is_float and (b.dtype.is_float or a.dtype is bool_ or op is arith.div):
+        raise TypeError(f"{name}: x is {a.dtype} and cannot hold the result; write {instead}")
+    if (
+        a.shape == b.shape
+        and a.dtype is b.dtype
+        and a.dtype is not uint8  # computed in int64, as out of place
+        and a.strides is None
+        and b.strides is None
+        and not overlap(b, a)
+    ):
         mark_written(a, name)
         status = lib.tga_binary_forward(
             op.row, a.dtype.code, a.size, a.data, 1, b.data, 1, a.data
@@ -749,7 +756,7 @@ def _run(seeds, create_graph, retain_graph, found=None):
     def receive(node, tensor):
         if found is not None:
             if node in found:
-                found[node] = tensor
+                found[node] = tensor if found[node] is None else found[node] + tensor
         elif node.grad is None:
             node.grad = tensor
         else:
@@ -874,7 +881,10 @@ def grad(outputs, inputs, grad_outputs=None, create_graph=False, retain_graph=No
 
 
 def _sequence(tensors, name):
-    tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    try:
+        tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    except TypeError:
+        tensors = [tensors]
     for x in tensors:
         if not isinstance(x, Tensor):
             raise TypeError(f"grad: {name} must be Tensors, not {x!r}")
@@ -895,6 +905,6 @@ def from_numpy(a):
     TypeError
         For anything else, and for other dtypes.
     """
-    if not is_numpy(a) or not hasattr(a, "__array_interface__") or not hasattr(a, "base"):
+    if not is_numpy(a) or not hasattr(a, "__array_finalize__"):  # which scalars do not have
         raise TypeError(f"from_numpy: needs a NumPy array, not {type(a).__name__}")
     return _wrap(view_of_numpy(a), None)

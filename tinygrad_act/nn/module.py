@@ -65,8 +65,10 @@ class Module:
 
     def _collect(self, prefix, found):
         for name, value in vars(self).items():
-            if isinstance(value, Parameter):
-                found.setdefault(value, prefix + name)
+            items = value if isinstance(value, (list, tuple)) else ()
+            for suffix, item in [("", value), *[(f".{i}", item) for i, item in enumerate(items)]]:
+                if isinstance(item, Parameter):
+                    found.setdefault(item, prefix + name + suffix)
         for name, child in self.children():
             child._collect(f"{prefix}{name}.", found)
 
