@@ -13,10 +13,12 @@
  */
 #include "kernels.h"
 
-/* Rows of A that stay in the L2 cache, give or take a half: 512 deep, 252 KiB of float,
- * 504 of double.  A multiple of the heights of the tiles, 6 and 14. */
+/* Rows of A that are used at a time, give or take a half: multiples of the heights of
+ * the tiles, 6 and 14.  512 deep, MC floats are 252 KiB of the L2 cache.  With B packed,
+ * more of that cache belongs to B and C: MC_BYTES, in a column of A, make 168 KiB. */
 #define MC 126
 #define MC_MAX (MC + MC / 2)
+#define MC_BYTES 336
 /* Bytes in a row of the part of B that is packed at a time: 512 deep, 4 MiB. */
 #define NC_BYTES 8192
 /* A block of B that fits into the L2 cache is read in place. */
@@ -78,8 +80,8 @@ static void block(const product *g, int64_t i0, int64_t i1, int64_t j0, int64_t 
         .ldc = g->ldc,
         .bias = g->bias && p + g->kc >= g->k ? g->bias + j0 * g->size : NULL,
     };
-    const int64_t blocks = (i1 - i0 + MC / 2) / MC;
-    const int64_t mc = blocks > 1 ? div_up(i1 - i0, blocks) : i1 - i0;
+    int64_t mc = b_pack ? MC_BYTES / g->size : MC;
+    mc = i1 - i0 < mc + mc / 2 ? i1 - i0 : div_up(i1 - i0, (i1 - i0 + mc / 2) / mc);
     /* LOOP 3: split m (A, C) */
     for (int64_t i = i0; i < i1; i += mc) {
         block.m = min64(mc, i1 - i);
@@ -188,7 +190,7 @@ static void packed_parallel(const product *g, char *b_pack)
         /* LOOP 4: split k (A, B) */
         for (; s.p < g->k; s.p += g->kc) {
             tga_parallel(div_up(s.n, g->kernels->nr), 4, pack_strips, &s);
-            tga_parallel(g->m, MC / 3, packed_rows, &s);
+            tga_parallel(g->m, 42, packed_rows, &s);
         }
     }
 }
@@ -219,7 +221,7 @@ static void multiply(product *g)
     const int b_far = b_bytes > B_IN_PLACE_BYTES || rows_collide(g->ldb, g->size);
     g->pack_a = rows_collide(g->lda, g->size) && g->n >= (g->trans_a ? 4 : 8) * nr &&
                 (one_line || !g->trans_a);
-    const int pack_b = g->trans_b ? g->m > MC_MAX
+    const int pack_b = g->trans_b ? g->m >= MC_MAX
                                   : g->m >= 8 * MC || (g->m >= 8 * mr && (one_line || b_far));
     char *b_pack = NULL;
     if (pack_b)

@@ -9,7 +9,11 @@ from the textbook form and from nothing that the kernels use.  Three things are 
                          reference yields its own tolerance
 """
 
+import contextlib
 import ctypes
+import mmap
+import os
+import signal
 
 import numpy as np
 from hypothesis import strategies as st
@@ -58,7 +62,7 @@ def _log(x):
     return nan if x < 0 else -inf if x == 0 else mp.log(x)
 
 
-_PRIMITIVES = {"exp": mp.exp, "log": _log, "sqrt": mp.sqrt, "erf": mp.erf}
+_PRIMITIVES = {"exp": mp.exp, "log": _log, "sqrt": mp.sqrt, "erf": mp.erf, "tanh": mp.tanh}
 
 
 @interpreter(mpf)
@@ -368,20 +372,26 @@ def same_bits(x, y):
     return x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes()
 
 
+@contextlib.contextmanager
+def threads(n):
+    before = tga.get_num_threads()
+    tga.set_num_threads(n)
+    yield
+    tga.set_num_threads(before)
+
+
 class GuardedPage:
-    """A page of memory between two that cannot be touched: who leaves it, dies."""
+    """Pages of memory between two that cannot be touched: who leaves them, dies."""
 
-    def __init__(self):
-        import mmap
-
-        self.size = size = mmap.PAGESIZE
-        self._memory = mmap.mmap(-1, 3 * size)
+    def __init__(self, pages=1):
+        guard, self.size = mmap.PAGESIZE, pages * mmap.PAGESIZE
+        self._memory = mmap.mmap(-1, self.size + 2 * guard)
         start = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         protect = ctypes.CDLL(None, use_errno=True).mprotect
         protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-        for guard in (start, start + 2 * size):
-            assert protect(guard, size, 0) == 0, "mprotect refused"
-        self._bytes = np.frombuffer(self._memory, "uint8", size, size)
+        for address in (start, start + guard + self.size):
+            assert protect(address, guard, 0) == 0, "mprotect refused"
+        self._bytes = np.frombuffer(self._memory, "uint8", self.size, guard)
 
     def at_end(self, n, dtype):
         """n elements, the last of which ends where the page ends."""
@@ -391,3 +401,25 @@ class GuardedPage:
     def at_start(self, n, dtype):
         """n elements, the first of which begins where the page begins."""
         return self._bytes[: n * np.dtype(dtype).itemsize].view(dtype)
+
+
+def in_child(work):
+    """Run `work(report)` in a child process; its exit status, and what it reported last.
+
+    A kernel that leaves its memory kills the process that it runs in.
+    """
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGSEGV, signal.SIG_DFL)  # pytest's faulthandler would print
+        try:
+            work(lambda text: os.write(write, text.encode().ljust(80)[:80]))
+            os._exit(0)
+        except BaseException as error:
+            os.write(write, repr(error).encode().ljust(80)[:80])
+            os._exit(1)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        said = pipe.read()
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), said[-80:].decode().strip()

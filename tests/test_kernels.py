@@ -6,11 +6,9 @@ Then what holds for all of them: the bits of an element depend on the element al
 nothing beyond the named elements is read or written.
 """
 
-import contextlib
 import functools
 import itertools
 import math
-import os
 import random
 import signal
 
@@ -32,8 +30,10 @@ from oracle import (
     check_ulps,
     derivative,
     drawn_attrs,
+    in_child,
     pointer,
     same_bits,
+    threads,
     truth,
 )
 
@@ -50,14 +50,6 @@ FLOATS = ("float32", "float64")
 ALL = ("float32", "float64", "int64", "bool", "uint8")
 SIZES = range(4 * 16 + 4)  # to 4 VL + 3, and VL is at most 16
 GRAIN = 32768  # csrc/elementwise.c: more elements are worth a second thread
-
-
-@contextlib.contextmanager
-def threads(n):
-    before = tga.get_num_threads()
-    tga.set_num_threads(n)
-    yield
-    tga.set_num_threads(before)
 
 
 def forward(op, x, attrs=None, y=None):
@@ -633,28 +625,6 @@ def test_binary_views(op, isa, dtype):
 
 
 # ---- guarded memory ---------------------------------------------------------------------------
-
-
-def in_child(work):
-    """Run `work(report)` in a child process; its exit status, and what it reported last.
-
-    A kernel that leaves its memory kills the process that it runs in.
-    """
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        signal.signal(signal.SIGSEGV, signal.SIG_DFL)  # pytest's faulthandler would print
-        try:
-            work(lambda text: os.write(write, text.encode().ljust(80)[:80]))
-            os._exit(0)
-        except BaseException as error:
-            os.write(write, repr(error).encode().ljust(80)[:80])
-            os._exit(1)
-    os.close(write)
-    with os.fdopen(read, "rb") as pipe:
-        said = pipe.read()
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status), said[-80:].decode().strip()
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

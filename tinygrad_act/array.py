@@ -65,6 +65,7 @@ class Array(Value):
 
     @property
     def ndim(self):
+        """The number of axes."""
         return len(self.shape)
 
     def __repr__(self):
