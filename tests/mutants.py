@@ -49,10 +49,15 @@ COPIED = ["tinygrad_act", "csrc", "tests", "docs", "examples", "benchmarks", "bu
 NOT_EXECUTED = "no test executes it"
 
 # These start processes of their own, in which no mutant is, or look at the tree itself.
-LEFT_OUT = ["tests/test_packaging.py", "tests/test_docs.py", "tests/test_xor.py"]
+LEFT_OUT = [
+    "tests/test_packaging.py",
+    "tests/test_docs.py",
+    "tests/test_doc_examples.py",
+    "tests/test_xor.py",
+]
 
 
-# ---- the copy of the tree ----------------------------------------------------------------------
+# ---- the copy of the tree -------------------------------------------------------------------
 
 
 def make_tree(tree, with_c):
@@ -86,7 +91,7 @@ def _read(path):
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-# ---- inside pytest -------------------------------------------------------------------------------
+# ---- inside pytest --------------------------------------------------------------------------
 
 
 class Runner:
@@ -129,7 +134,7 @@ class Runner:
         self.outcome = self.run_all(mutants, first)
         return True
 
-    # ---- the first run ------------------------------------------------------------------------
+    # ---- the first run ----------------------------------------------------------------------
 
     def baseline(self, sites, mutants):
         """Which tests execute which site, and how many seconds of processor time they take."""
@@ -167,7 +172,7 @@ class Runner:
         }
         return {"executed": executed, "failed": child.result["failed"]}
 
-    # ---- all others -----------------------------------------------------------------------------
+    # ---- all others -------------------------------------------------------------------------
 
     def run_all(self, mutants, first):
         """(mutant, what killed it or None) of each; as many at a time as there are jobs."""
@@ -236,7 +241,7 @@ def _clear(marks):
             marks[i] = 0
 
 
-# ---- processes ------------------------------------------------------------------------------------
+# ---- processes ------------------------------------------------------------------------------
 
 
 class Child:
@@ -299,7 +304,7 @@ class Child:
             self.result = f"died: exit status {os.waitstatus_to_exitcode(status)}"
 
 
-# ---- the report -------------------------------------------------------------------------------------
+# ---- the report -----------------------------------------------------------------------------
 
 
 def _say(mutant, note=""):

@@ -1,4 +1,4 @@
-"""Mutants of the derivatives in C: all of them in one library, and a number picks which is in force.
+"""Mutants of the derivatives in C: all in one library, and a number picks which is in force.
 
 Mutated are the backward and derivative columns of the .def files and the values that functions
 named `backward` or `derivative` compute; not their addresses and sizes.  Each expression e of
@@ -38,7 +38,9 @@ BACKWARDS = {"v_lt": "v_gt", "v_gt": "v_lt", "v_le": "v_ge", "v_ge": "v_le", "v_
 BOUNDARY = {"v_lt": "v_le", "v_gt": "v_ge", "v_le": "v_lt", "v_ge": "v_gt"}
 EXCHANGED = {"v_min": "v_max", "v_max": "v_min"}
 NEGATED = re.compile(r"v_(exp|abs|sign|sigmoid|tanh|erf|gauss)\w*$")
-OPAQUE = re.compile(r"v_load\w*$|v_store\w*$|load$|tga_(?!gemm$)\w+$")  # their arguments are addresses
+OPAQUE = re.compile(
+    r"v_load\w*$|v_store\w*$|load$|tga_(?!gemm$)\w+$"
+)  # their arguments are addresses
 
 
 @dataclass
@@ -67,7 +69,7 @@ class Mutant:
         c_int.in_dll(library, "tga_mutant").value = self.number
 
 
-# ---- a small parser of C expressions ---------------------------------------------------------
+# ---- a small parser of C expressions --------------------------------------------------------
 
 TOKEN = re.compile(
     r"(?P<skip>\s+|\\\n|/\*.*?\*/)|(?P<number>\.?\d[\w.]*(?:(?<=[eEpP])[+-]\w+)?)|(?P<name>\w+(?:##\w+)*)"
@@ -76,7 +78,20 @@ TOKEN = re.compile(
 )
 LEVELS = [["||"], ["&&"], ["|"], ["^"], ["&"], ["==", "!="], ["<", ">", "<=", ">="], ["<<", ">>"],
           ["+", "-"], ["*", "/", "%"]]  # fmt: skip
-TYPES = {"T", "V", "VI", "M", "int", "int64_t", "size_t", "float", "double", "void", "char", "const"}
+TYPES = {
+    "T",
+    "V",
+    "VI",
+    "M",
+    "int",
+    "int64_t",
+    "size_t",
+    "float",
+    "double",
+    "void",
+    "char",
+    "const",
+}
 
 
 @dataclass
@@ -93,9 +108,7 @@ class Node:
 class Parser:
     def __init__(self, text, begin, end):
         self.text = text
-        self.tokens = [
-            m for m in TOKEN.finditer(text, begin, end) if m.lastgroup != "skip"
-        ]
+        self.tokens = [m for m in TOKEN.finditer(text, begin, end) if m.lastgroup != "skip"]
         self.at = 0
 
     def peek(self, ahead=0):
@@ -175,7 +188,7 @@ class Parser:
                 return token.end()
 
 
-# ---- where the expressions are ------------------------------------------------------------------
+# ---- where the expressions are --------------------------------------------------------------
 
 
 def matching(text, begin):
@@ -267,7 +280,9 @@ class _Statement:
             yield function, comma + 1, ends[0], True
         elif words[0] == "TN" and "=" not in words:
             yield function, self.tokens[0].start(), self.end, False
-        elif words[0] in TYPES or (words[0].isidentifier() and words[1:2] and words[1].isidentifier()):
+        elif words[0] in TYPES or (
+            words[0].isidentifier() and words[1:2] and words[1].isidentifier()
+        ):
             kind = next(word for word in words if word != "const")
             for begin, end in self._declarators(declared, kind):
                 if kind in ("V", "M"):
@@ -313,7 +328,7 @@ class _Statement:
             begin = end
 
 
-# ---- which changes --------------------------------------------------------------------------------
+# ---- which changes --------------------------------------------------------------------------
 
 
 class File:

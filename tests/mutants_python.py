@@ -79,7 +79,7 @@ class Mutant:
         replace_code(self.site)
 
 
-# ---- which functions -----------------------------------------------------------------------
+# ---- which functions ------------------------------------------------------------------------
 
 
 def sites():
@@ -255,6 +255,8 @@ def _expressions(function):
                     continue
                 if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
                     continue  # a docstring
+                if isinstance(node, ast.keyword) and node.arg == "strict":
+                    continue  # of zip: a check
                 if isinstance(node, ast.If) and all(isinstance(s, ast.Raise) for s in node.body):
                     continue  # a check, with its message
                 if isinstance(node, ast.expr) and not _is_target(parent, field):

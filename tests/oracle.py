@@ -48,7 +48,7 @@ def kinks_of(op, attrs):
     return op.kinks(**attrs) if callable(op.kinks) else op.kinks
 
 
-# ---- formulas, read in arbitrary precision -----------------------------------------------------
+# ---- formulas, read in arbitrary precision --------------------------------------------------
 
 
 def _number(x):
@@ -303,7 +303,7 @@ def _apply_rounded(op, inputs, attrs):
     return op.f(*inputs, **attrs)  # maximum, minimum: a choice
 
 
-# ---- samples as tensors -----------------------------------------------------------------------
+# ---- samples as tensors ---------------------------------------------------------------------
 
 
 def tensor(x, dtype="float64", requires_grad=False):
@@ -330,11 +330,7 @@ def with_source(attrs, dtype):
 def drawn_attrs(op):
     """Attributes of an op, from the ranges that its record names."""
     return st.fixed_dictionaries(
-        {
-            name: st.floats(*attr.drawn)
-            for name, attr in op.attrs.items()
-            if isinstance(attr, Attr)
-        }
+        {name: st.floats(*attr.drawn) for name, attr in op.attrs.items() if isinstance(attr, Attr)}
     )
 
 
@@ -357,7 +353,7 @@ def bit_patterns(dtype):
     )
 
 
-# ---- kernels on NumPy memory -------------------------------------------------------------------
+# ---- kernels on NumPy memory ----------------------------------------------------------------
 
 CODES = {dtype.name: dtype.code for dtype in tga.dtype.DTYPES}
 

@@ -34,7 +34,7 @@ def by_name(op):
     return op.name
 
 
-# ---- shapes --------------------------------------------------------------------------------
+# ---- shapes ---------------------------------------------------------------------------------
 
 SIDES = st.sampled_from([0, 1, 1, 2, 2, 3, 5])
 
@@ -69,7 +69,7 @@ def broadcastable_shapes(draw, most=None):
     return tuple(pair)
 
 
-# ---- layouts: the same values, otherwise in memory -----------------------------------------
+# ---- layouts: the same values, otherwise in memory ------------------------------------------
 #
 # Each is a function of a Tensor, made of differentiable ops, so that it can stand in front
 # of an op (the input comes so) or behind it (the gradient comes so).
@@ -133,7 +133,7 @@ def leaf(values, dtype="float64", layout="contiguous"):
     return x
 
 
-# ---- values --------------------------------------------------------------------------------
+# ---- values ---------------------------------------------------------------------------------
 
 STEP = 1 / 32  # of the grid of values; exact in float32
 
@@ -172,7 +172,7 @@ def _filled(rng, shape, domain, kinks=(), shift=0.0):
     return np.array(flat, dtype="float64").reshape(shape)
 
 
-# ---- a call of an op -----------------------------------------------------------------------
+# ---- a call of an op ------------------------------------------------------------------------
 
 
 @dataclass

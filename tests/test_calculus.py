@@ -36,7 +36,7 @@ from tinygrad_act import Scalar, Tensor
 from tinygrad_act.formula import REGISTRY
 from tinygrad_act.ops import nested
 
-# ---- one input -----------------------------------------------------------------------------
+# ---- one input ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("op", ELEMENTWISE, ids=by_name)
@@ -58,7 +58,7 @@ def test_stable_form(op, data):
         assert agree(op.stable(mpf(x), **attrs), truth(op, x, **attrs), digits=28)
 
 
-# ---- two inputs -------------------------------------------------------------------------------
+# ---- two inputs -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("op", BINARY, ids=by_name)
@@ -85,7 +85,7 @@ def test_loss_derivatives(op, data):
         assert agree(op.dt(mpf(x), mpf(t)), difference(op.f, x, t, which=1))
 
 
-# ---- where the derivative jumps ------------------------------------------------------------------
+# ---- where the derivative jumps -------------------------------------------------------------
 
 # name -> (attributes, point, exactly this derivative), for every point that a record names
 AT_KINKS = {

@@ -140,8 +140,11 @@ CASES = [
     (lambda: tga.stack(F, V), ValueError, ["stack", "(2, 3)", "(3,)"]),
     (lambda: tga.stack(F, F, axis=4), ValueError, ["stack", "axis 4"]),
     # ---- linear algebra
-    (lambda: tga.zeros(4, 3) @ tga.zeros(2, 5), ValueError,
-     ["matmul", "(4, 3)", "(2, 5)", "3 and 2"]),
+    (
+        lambda: tga.zeros(4, 3) @ tga.zeros(2, 5),
+        ValueError,
+        ["matmul", "(4, 3)", "(2, 5)", "3 and 2"],
+    ),
     (lambda: V @ tga.zeros(2), ValueError, ["matmul", "(3,)", "(2,)"]),
     (lambda: V @ Z, ValueError, ["matmul", "(3,)", "()", "*"]),
     (lambda: F @ 2.0, ValueError, ["matmul", "(2, 3)", "()", "*"]),
@@ -205,8 +208,11 @@ CASES = [
     (lambda: V.backward(), RuntimeError, ["backward", "requires_grad"]),
     (lambda: (LEAF * 2).backward(), ValueError, ["backward", "(2,)", ".sum()"]),
     (lambda: (LEAF * 2).backward(V), ValueError, ["backward", "(2,)", "(3,)"]),
-    (lambda: (LEAF * 2).backward(Tensor([1.0, 1.0], dtype="float64")), ValueError,
-     ["backward", "float32", "float64"]),
+    (
+        lambda: (LEAF * 2).backward(Tensor([1.0, 1.0], dtype="float64")),
+        ValueError,
+        ["backward", "float32", "float64"],
+    ),
     (lambda: (LEAF * 2).backward("a"), TypeError, ["'a'"]),
     (lambda: (LEAF > 1).backward(), RuntimeError, ["backward"]),
     (lambda: grad(LEAF * 2, LEAF), ValueError, ["grad", "(2,)", ".sum()"]),

@@ -41,7 +41,7 @@ def run(call, gy, precision, create_graph=False):
     return [g.numpy().astype("float64") for g in grad(y, leaves, gy, create_graph=create_graph)]
 
 
-# ---- against finite differences --------------------------------------------------------------
+# ---- against finite differences -------------------------------------------------------------
 
 
 def is_straight(function, x):
@@ -113,7 +113,7 @@ def test_gradcheck_leaves_its_inputs_as_they_were():
     assert x.numpy().tobytes() == before and x.grad is None
 
 
-# ---- the dot-product test ----------------------------------------------------------------------
+# ---- the dot-product test -------------------------------------------------------------------
 
 
 @every_op
@@ -144,7 +144,7 @@ def test_dot_product(op, data):
     assert abs(left - right) <= 1e-7 * terms + 1e-11 * np.sum(np.abs(values * w))
 
 
-# ---- how exact a gradient is ----------------------------------------------------------------------
+# ---- how exact a gradient is ----------------------------------------------------------------
 
 
 class Bounded(Value):
@@ -206,9 +206,7 @@ def bounds_on_gradients(call, gy, precision):
         gradients = [exact[0] * op.derivative(y, exact[1], **call.attrs)]
     else:
         gradients = [rule(exact[0], y, *exact[1:]) for rule in op.vjp]
-    return [
-        slack * _summed(g, x.shape, precision) for g, x in zip(gradients, call.inputs)
-    ]
+    return [slack * _summed(g, x.shape, precision) for g, x in zip(gradients, call.inputs)]
 
 
 def _summed(g, shape, precision):
@@ -234,7 +232,7 @@ def _norm_of_terms(call, gy):
         for total, g in zip(terms, grad(y, leaves, one, retain_graph=True)):
             total += np.abs(g.numpy())
     amplified = [np.zeros(x.shape) for x in leaves]
-    for x, index in [(x, index) for x in leaves for index in np.ndindex(x.shape)]:
+    for x, index in [(one, index) for one in leaves for index in np.ndindex(one.shape)]:
         a, gradients = x.numpy(writable=True), []
         before = a[index]
         for h in (1e-5, -1e-5):
@@ -292,7 +290,7 @@ def test_constant_gradient_with_stride_0(op, data):
         assert a.numpy().tobytes() == b.numpy().tobytes()
 
 
-# ---- what must not depend on the layout ------------------------------------------------------------
+# ---- what must not depend on the layout -----------------------------------------------------
 
 
 @every_op
@@ -316,7 +314,7 @@ def test_bits_do_not_depend_on_the_layout(op, precision, data):
         assert a.tobytes() == b.tobytes(), f"{call}: {a} for {b}"
 
 
-# ---- whose memory a gradient is ------------------------------------------------------------------------
+# ---- whose memory a gradient is -------------------------------------------------------------
 
 
 @every_op
@@ -339,7 +337,7 @@ def test_gradients_share_no_memory(op, create_graph, data):
         x.grad = None
 
 
-# ---- where the derivative jumps: what the records chose ---------------------------------------------------
+# ---- where the derivative jumps: what the records chose -------------------------------------
 
 
 def at(function, *values):
@@ -409,7 +407,7 @@ def test_first_of_the_largest_pieces_gets_the_gradient(create_graph):
     assert g.tolist() == [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
 
 
-# ---- far out ---------------------------------------------------------------------------------------------
+# ---- far out --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -470,7 +468,7 @@ def test_cross_entropies_of_hopeless_predictions(precision, label):
     assert (g.numpy() * (1 - 2 * label) >= 0).all()
 
 
-# ---- mixed precision ---------------------------------------------------------------------------------------
+# ---- mixed precision ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

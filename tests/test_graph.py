@@ -26,7 +26,7 @@ def value(x):
     return x if isinstance(x, float) else float(x)
 
 
-# ---- a value used several times ----------------------------------------------------------------
+# ---- a value used several times -------------------------------------------------------------
 
 
 @BOTH
@@ -102,7 +102,7 @@ def test_a_leaf_is_its_own_derivative(kind):
     assert value(x.grad) == 1.0
 
 
-# ---- freeing ----------------------------------------------------------------------------------------
+# ---- freeing --------------------------------------------------------------------------------
 
 
 @BOTH
@@ -146,7 +146,7 @@ def test_create_graph_keeps_the_graph_unless_told_otherwise():
         grad(y, x)
 
 
-# ---- higher order -----------------------------------------------------------------------------------
+# ---- higher order ---------------------------------------------------------------------------
 
 
 def test_third_order():
@@ -207,7 +207,7 @@ def test_first_order_gradient_carries_no_graph(kind):
     assert isinstance(x.grad, float) or not x.grad.requires_grad
 
 
-# ---- no_grad and detach -------------------------------------------------------------------------------
+# ---- no_grad and detach ---------------------------------------------------------------------
 
 
 @BOTH
@@ -278,7 +278,7 @@ def test_detach_stops_the_gradient_and_shares_memory():
     assert x.grad.tolist() == [1.0, 2.0]
 
 
-# ---- writes in place ------------------------------------------------------------------------------------
+# ---- writes in place ------------------------------------------------------------------------
 
 WRITES = {
     "fill_": lambda x: x.fill_(7.0),
@@ -421,7 +421,7 @@ def test_write_of_a_value_with_gradient_into_a_plain_tensor_is_refused(write):
     assert target.tolist() == [1.0, 2.0]
 
 
-# ---- grad() -------------------------------------------------------------------------------------------
+# ---- grad() ---------------------------------------------------------------------------------
 
 
 def test_grad_leaves_dot_grad_alone():
@@ -491,7 +491,7 @@ def test_the_same_input_twice():
     assert [g.item() for g in grad(x * x, (x, x))] == [6.0, 6.0]
 
 
-# ---- order ------------------------------------------------------------------------------------------------
+# ---- order ----------------------------------------------------------------------------------
 
 
 OP = SimpleNamespace(name="op")
@@ -579,7 +579,7 @@ def test_watched_nodes_are_told_their_whole_gradient():
     assert seen == [(a, 20), (x, 200)]
 
 
-# ---- long chains -----------------------------------------------------------------------------------------
+# ---- long chains ----------------------------------------------------------------------------
 
 LENGTH = 100_000
 
@@ -618,7 +618,7 @@ def test_long_chain_with_create_graph():
     assert (first.item(), second.item()) == (2.0, 2.0)
 
 
-# ---- memory -----------------------------------------------------------------------------------------------
+# ---- memory ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -730,7 +730,7 @@ def test_failing_backward_keeps_nothing_alive():
     assert ref() is None
 
 
-# ---- threads -----------------------------------------------------------------------------------------------
+# ---- threads --------------------------------------------------------------------------------
 
 
 def run_in_threads(function, count):

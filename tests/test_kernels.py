@@ -86,7 +86,7 @@ def attrs_of(op):
     return [dict(op.defaults), *(drawn if ranges else [])]
 
 
-# ---- where it is measured ----------------------------------------------------------------------
+# ---- where it is measured -------------------------------------------------------------------
 
 
 def special_points(dtype):
@@ -249,7 +249,7 @@ def test_every_float32(op, isa):
     check_ulps(op.name, "float32", chosen, forward(op, chosen, attrs), exact, op.max_ulp, op.tail)
 
 
-# ---- two inputs ---------------------------------------------------------------------------------
+# ---- two inputs -----------------------------------------------------------------------------
 
 
 def binary(op, x, y, z=None):
@@ -388,7 +388,7 @@ def test_binary_int64(op, data):
     assert same_bits(op(Tensor(x), Tensor(y)).numpy(), expected)
 
 
-# ---- comparisons, choice, casts, fill ---------------------------------------------------------
+# ---- comparisons, choice, casts, fill -------------------------------------------------------
 
 
 def some(dtype, rng, n):
@@ -479,7 +479,7 @@ def test_arange(kind):
             assert same_bits(y, expected.astype(kind))
 
 
-# ---- losses of one element ---------------------------------------------------------------------
+# ---- losses of one element ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("op", LOSSES, ids=by_name)
@@ -515,7 +515,7 @@ def test_loss(op, dtype):
             check_ulps(f"derivative of {op.name}", dtype, x, gx, slopes, bound, tail)
 
 
-# ---- the bits of an element depend on the element alone ---------------------------------------
+# ---- the bits of an element depend on the element alone -------------------------------------
 
 
 def inputs_of(op, dtype, n, seed=9):
@@ -624,7 +624,7 @@ def test_binary_views(op, isa, dtype):
             assert same_bits(op(part, a).numpy(), op(spread, a.clone()).numpy())
 
 
-# ---- guarded memory ---------------------------------------------------------------------------
+# ---- guarded memory -------------------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

@@ -139,7 +139,7 @@ class Programs(RuleBasedStateMachine):
         late = st.sampled_from(fitting[-3:])
         return self.values[data.draw(st.one_of(late, st.sampled_from(fitting)), label="value")]
 
-    # ---- values out of nothing ---------------------------------------------------------
+    # ---- values out of nothing --------------------------------------------------------------
 
     @rule(data=st.data(), shape=st.sampled_from([(), (1,), (3,), (2, 3), (3, 2), (2, 2), (1, 3)]))
     def leaf(self, data, shape):
@@ -150,7 +150,7 @@ class Programs(RuleBasedStateMachine):
         self.add(tensor, each(Scalar, as_array(values.astype(object))), True)
         self.leaves.append(self.values[-1])
 
-    # ---- element by element ------------------------------------------------------------
+    # ---- element by element -----------------------------------------------------------------
 
     @step(data=st.data(), op=st.sampled_from(ELEMENTWISE), seed=st.integers(0, 99))
     def unary(self, data, op, seed):
@@ -185,7 +185,7 @@ class Programs(RuleBasedStateMachine):
             only_if(np.all(np.abs(floats(result)) <= LARGEST))
         self.add(op(*tensors, **attrs), result, exact)
 
-    # ---- sums ----------------------------------------------------------------------------
+    # ---- sums -------------------------------------------------------------------------------
 
     @step(data=st.data(), keepdims=st.booleans(), mean=st.booleans())
     def reduce(self, data, keepdims, mean):
@@ -253,7 +253,7 @@ class Programs(RuleBasedStateMachine):
         copies = each(lambda s: Scalar(s.data, requires_grad=False), x.scalars)
         self.add(x.tensor.detach(), copies, x.exact)
 
-    # ---- backward ------------------------------------------------------------------------
+    # ---- backward ---------------------------------------------------------------------------
 
     @step(data=st.data())
     def backward(self, data):
@@ -309,7 +309,7 @@ class Programs(RuleBasedStateMachine):
             usable = np.isfinite(leaf.slack + expected)
             assert np.all((np.abs(got - expected) <= leaf.slack)[usable]), (got, expected)
 
-    # ---- learning ------------------------------------------------------------------------
+    # ---- learning ---------------------------------------------------------------------------
 
     @step(data=st.data())
     def zero_grad(self, data):

@@ -14,7 +14,8 @@ both_ways = pytest.mark.parametrize("create_graph", [False, True], ids=["kernel"
 def test_ties_share_whatever_gradient_arrives(op, create_graph):
     values = [2.0, -1.0, 0.0]
     x, y = leaf(values), leaf(values)
-    gradients = grad(op(x, y), [x, y], Tensor([3.0, -0.25, 8.0]), create_graph=create_graph)
+    gz = Tensor([3.0, -0.25, 8.0], dtype="float64")
+    gradients = grad(op(x, y), [x, y], gz, create_graph=create_graph)
     assert [g.tolist() for g in gradients] == [[1.5, -0.125, 4.0]] * 2
 
 
@@ -45,3 +46,24 @@ def test_linear_with_many_leading_axes(create_graph):
     assert got[0].tolist() == (gy_rows @ w.detach()).reshape(shape).tolist()
     assert got[1].tolist() == (gy_rows.T @ rows).tolist()
     assert got[2].tolist() == [16.0, 20.0]
+
+
+@both_ways
+def test_linear_without_inputs(create_graph):
+    x, w, b = leaf([[], []]), leaf([[], [], []]), leaf([1.0, 2.0, 3.0])
+    gy = Tensor([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]], dtype="float64")
+    got = grad(tga.linear(x, w, b), [x, w, b], gy, create_graph=create_graph)
+    assert [g.shape for g in got] == [(2, 0), (3, 0), (3,)]
+    assert got[2].tolist() == [11.0, 22.0, 33.0]
+
+
+@both_ways
+def test_bce_of_certain_predictions(create_graph):
+    """Where the logarithms and the denominator are cut off."""
+    x, t = leaf([0.0, 1.0, 0.0, 1.0]), leaf([0.0, 0.0, 0.75, 1.0])
+    loss = tga.bce(x, t, reduction="sum")
+    gx, gt = grad(loss, [x, t], create_graph=create_graph)
+    assert gx.tolist() == [0.0, 1 / 1e-12, -0.75 / 1e-12, 0.0]
+    assert gt.tolist() == [100.0, -100.0, 100.0, -100.0]
+    (gx,) = grad(tga.bce(x, t.detach(), reduction="sum"), x, create_graph=create_graph)
+    assert gx.tolist() == [0.0, 1 / 1e-12, -0.75 / 1e-12, 0.0]

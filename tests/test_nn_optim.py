@@ -12,7 +12,7 @@ from tinygrad_act.op import ACTIVATIONS
 from tinygrad_act.optim import SGD
 from tinygrad_act.testing import gradcheck
 
-# ---- parameters and modules ------------------------------------------------------------------
+# ---- parameters and modules -----------------------------------------------------------------
 
 
 def test_parameter_is_a_leaf_that_requires_a_gradient():
@@ -81,14 +81,15 @@ def test_module_without_forward():
 
 def test_modules_print_as_a_tree():
     assert repr(Net()) == (
-        "Net(\n  (first): Block()\n  (blocks.0): Block()\n  (blocks.1): Block()\n  (tied): Block()\n)"
+        "Net(\n  (first): Block()\n  (blocks.0): Block()\n  (blocks.1): Block()\n"
+        "  (tied): Block()\n)"
     )
     assert repr(Sequential(Sequential(Linear(2, 3, bias=False)))) == (
         "Sequential(\n  (0): Sequential(\n    (0): Linear(2, 3, bias=False)\n  )\n)"
     )
 
 
-# ---- layers -------------------------------------------------------------------------------------
+# ---- layers ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -142,7 +143,11 @@ def test_activation_that_is_not_there_lists_those_that_are():
 
 def test_sequential_is_a_sequence():
     net = Sequential(Linear(2, 3), "tanh", lambda x: x * 2)
-    assert len(net) == 3 and [type(m).__name__ for m in net] == ["Linear", "Activation", "Activation"]
+    assert len(net) == 3 and [type(m).__name__ for m in net] == [
+        "Linear",
+        "Activation",
+        "Activation",
+    ]
     assert isinstance(net[0], Linear) and net[-1] is list(net)[2]
     assert [name for name, _ in net.named_parameters()] == ["0.weight", "0.bias"]
     x = Tensor([[1.0, 2.0]])
@@ -156,7 +161,7 @@ def test_wrong_size_of_input_names_both():
         Linear(3, 2, bias=False)(tga.zeros(4, 5))
 
 
-# ---- initial weights ------------------------------------------------------------------------------
+# ---- initial weights ------------------------------------------------------------------------
 
 FAN_IN, FAN_OUT = 300, 100
 
@@ -220,7 +225,7 @@ def test_initial_weights_are_written_where_the_graph_sees_it():
         y.backward()
 
 
-# ---- SGD ------------------------------------------------------------------------------------------------
+# ---- SGD ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -306,7 +311,7 @@ def test_sgd_refuses_read_only_memory():
     assert a.tolist() == [1.0, 1.0]
 
 
-# ---- together ---------------------------------------------------------------------------------------------
+# ---- together -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

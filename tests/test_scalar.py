@@ -17,7 +17,7 @@ import tinygrad_act as tga
 from tinygrad_act import Scalar, Tensor, grad, use_isa
 from tinygrad_act.op import Binary, General
 
-# ---- random expressions --------------------------------------------------------------------
+# ---- random expressions ---------------------------------------------------------------------
 
 moderate = st.floats(-4, 4)
 anything = st.one_of(
@@ -40,7 +40,9 @@ def expressions(draw):
             earlier = st.one_of(st.just(leaves + made - 1), earlier)
         operands = [draw(earlier) for _ in op.inputs]
         if isinstance(op, Binary) and draw(st.integers(0, 3)) == 0:
-            operands[draw(st.integers(0, 1))] = draw(st.one_of(moderate, st.integers(-3, 3).map(float)))
+            operands[draw(st.integers(0, 1))] = draw(
+                st.one_of(moderate, st.integers(-3, 3).map(float))
+            )
         steps.append((op, operands, draw_attrs(op, random.Random(draw(st.integers(0, 99))))))
     return leaves, steps
 
@@ -125,7 +127,9 @@ def test_recorded_gradient_and_second_derivative(op, data):
                 np.testing.assert_array_equal(g.item(), s.grad or 0.0)
 
 
-@pytest.mark.parametrize("op", [op for op in OPS if isinstance(op, Binary) and op.compares], ids=by_name)
+@pytest.mark.parametrize(
+    "op", [op for op in OPS if isinstance(op, Binary) and op.compares], ids=by_name
+)
 @given(x=anything, y=anything)
 def test_comparisons(op, x, y):
     expected = bool(op(Tensor(x, dtype="float64"), Tensor(y, dtype="float64")))
@@ -142,7 +146,7 @@ def test_plain_numbers_give_plain_numbers(op, data):
     assert_same_bits(y, op(*map(Scalar, numbers)).data, f"{op.name}{numbers}")
 
 
-# ---- what it is ------------------------------------------------------------------------------
+# ---- what it is -----------------------------------------------------------------------------
 
 
 def test_attributes():
@@ -157,7 +161,20 @@ def test_attributes():
 def test_operators():
     x, y = Scalar(3.0), Scalar(2.0)
     results = [x + y, x - y, x * y, x / y, x**y, -x, abs(-x), 1 + x, 1 - x, 2 * x, 6 / x, 2**x]
-    assert [r.data for r in results] == [5.0, 1.0, 6.0, 1.5, 9.0, -3.0, 3.0, 4.0, -2.0, 6.0, 2.0, 8.0]
+    assert [r.data for r in results] == [
+        5.0,
+        1.0,
+        6.0,
+        1.5,
+        9.0,
+        -3.0,
+        3.0,
+        4.0,
+        -2.0,
+        6.0,
+        2.0,
+        8.0,
+    ]
     assert (x > y, x < y, x >= y, x <= y, x == y, x != y) == (True, False, True, False, False, True)
 
 
@@ -200,7 +217,7 @@ def test_scalar_and_tensor_do_not_mix():
         Tensor([1.0]) * Scalar(1.0)
 
 
-# ---- IEEE ------------------------------------------------------------------------------------------
+# ---- IEEE -----------------------------------------------------------------------------------
 
 INF, NAN = math.inf, math.nan
 
@@ -239,7 +256,7 @@ def test_values_follow_ieee(function, x, value, derivative):
         assert_same_bits([float(y), float(leaf.grad)], [value, derivative], kind.__name__)
 
 
-# ---- higher order ------------------------------------------------------------------------------------
+# ---- higher order ---------------------------------------------------------------------------
 
 
 def test_derivatives_of_any_order():
@@ -262,7 +279,7 @@ def test_second_derivative_through_a_saved_output():
     assert x.grad == pytest.approx(-2 * t * (1 - t * t), rel=1e-15)
 
 
-# ---- an activation of the user's own --------------------------------------------------------------------
+# ---- an activation of the user's own --------------------------------------------------------
 
 
 @pytest.fixture

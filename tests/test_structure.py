@@ -21,7 +21,9 @@ from tinygrad_act.op import ACTIVATIONS, Binary, Elementwise, Op
 PACKAGE = Path(tga.__file__).parent
 FILES = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("*.py"))}
 MODULES = {
-    ".".join(["tinygrad_act", *name.removesuffix(".py").removesuffix("__init__").split("/")]).strip(".")
+    ".".join(["tinygrad_act", *name.removesuffix(".py").removesuffix("__init__").split("/")]).strip(
+        "."
+    )
     for name in FILES
 } | {"tinygrad_act._kernels"}
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
@@ -63,7 +65,7 @@ def foreign_imports(name, when_run=True):
     return {one.split(".")[0] for one in imports(name, when_run)} - {"tinygrad_act"}
 
 
-# ---- who imports whom --------------------------------------------------------------------------
+# ---- who imports whom -----------------------------------------------------------------------
 
 
 def test_the_reader_of_imports_understands_them():
@@ -114,7 +116,15 @@ def test_records_know_no_tensors_and_no_graph():
 
 
 def test_engine_knows_nothing_above_it():
-    for name in ("formula.py", "dtype.py", "kernels.py", "array.py", "op.py", "scalar.py", "tensor.py"):
+    for name in (
+        "formula.py",
+        "dtype.py",
+        "kernels.py",
+        "array.py",
+        "op.py",
+        "scalar.py",
+        "tensor.py",
+    ):
         assert not package_imports(name) & {"nn", "optim", "testing", "creation"}, name
 
 
@@ -126,7 +136,7 @@ def test_networks_stand_on_the_surface():
             assert not package_imports(name) & below, name
 
 
-# ---- what an import costs, and leaves behind -----------------------------------------------------
+# ---- what an import costs, and leaves behind ------------------------------------------------
 
 
 def python(code, **environment):
@@ -186,12 +196,14 @@ def test_kernels_keep_denormals(isa, threads):
                 assert (x + x).numpy().min() == 2 * tiny
                 assert (tga.full((n,), normal, dtype) * 0.5).numpy().min() == normal / 2
                 assert x.relu().numpy().min() == tiny
-            assert (tga.full((8, 8), normal, dtype) @ (tga.eye(8, dtype) * 0.5)).numpy().min() == normal / 2
+            assert (
+                tga.full((8, 8), normal, dtype) @ (tga.eye(8, dtype) * 0.5)
+            ).numpy().min() == normal / 2
     finally:
         tga.set_num_threads(before)
 
 
-# ---- names -----------------------------------------------------------------------------------------
+# ---- names ----------------------------------------------------------------------------------
 
 # What a Tensor has that is no op.
 NO_OPS = {
@@ -279,7 +291,7 @@ def test_every_activation_is_a_function_and_a_module(name):
     assert classes[name.replace("_", "")]()(x).tolist() == expected
 
 
-# ---- documentation -------------------------------------------------------------------------------
+# ---- documentation --------------------------------------------------------------------------
 
 
 def public_objects():

@@ -27,7 +27,7 @@ def assert_is(x, expected, dtype=None):
     np.testing.assert_array_equal(x.numpy(), expected)
 
 
-# ---- data in -------------------------------------------------------------------------------
+# ---- data in --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_integers_keep_all_their_bits():
     assert Tensor([0], dtype="int64").fill_(2**53 + 1).tolist() == [2**53 + 1]
 
 
-# ---- data out --------------------------------------------------------------------------------
+# ---- data out -------------------------------------------------------------------------------
 
 
 @in_every_dtype
@@ -183,7 +183,7 @@ def test_len_and_iteration():
     assert len(Tensor([])) == 0 and list(Tensor([])) == []
 
 
-# ---- sharing memory with NumPy ------------------------------------------------------------------
+# ---- sharing memory with NumPy --------------------------------------------------------------
 
 
 def test_from_numpy_shares_memory_both_ways():
@@ -222,7 +222,7 @@ def test_from_numpy_collects_a_gradient():
     assert x.grad.tolist() == [2.0, 4.0]
 
 
-# ---- dtypes ----------------------------------------------------------------------------------------
+# ---- dtypes ---------------------------------------------------------------------------------
 
 
 @in_every_dtype
@@ -253,7 +253,9 @@ def test_dtypes_can_be_keys_and_pickled():
     assert copy.deepcopy(tga.int64) is tga.int64
 
 
-@pytest.mark.parametrize("dtype", ["float16", "int32", "int8", "uint64", "complex64", "object", "U3"])
+@pytest.mark.parametrize(
+    "dtype", ["float16", "int32", "int8", "uint64", "complex64", "object", "U3"]
+)
 def test_other_dtypes_are_refused_with_the_cast_to_write(dtype):
     a = np.array([1, 2]).astype(dtype)
     for make in (Tensor, tga.from_numpy, lambda a: Tensor([1.0]) * a):
@@ -364,7 +366,7 @@ def test_sum_of_bools_counts():
     assert_is((Tensor([1.0, -1.0]) > 0).astype("float32").mean(), np.float32(0.5))
 
 
-# ---- operators ----------------------------------------------------------------------------------------
+# ---- operators ------------------------------------------------------------------------------
 
 OPERATORS = [
     operator.add,
@@ -384,7 +386,14 @@ OPERATORS = [
 @pytest.mark.parametrize("op", OPERATORS, ids=lambda op: op.__name__)
 @pytest.mark.parametrize(
     ("x", "y"),
-    [((3,), ()), ((2, 3), (3,)), ((2, 1), (1, 3)), ((2, 0), (1,)), ((1, 2, 1), (3, 1, 2)), ((), ())],
+    [
+        ((3,), ()),
+        ((2, 3), (3,)),
+        ((2, 1), (1, 3)),
+        ((2, 0), (1,)),
+        ((1, 2, 1), (3, 1, 2)),
+        ((), ()),
+    ],
     ids=str,
 )
 def test_operators_broadcast_on_either_side_with_tensors_arrays_and_numbers(op, x, y):
@@ -392,7 +401,11 @@ def test_operators_broadcast_on_either_side_with_tensors_arrays_and_numbers(op, 
     b = np.linspace(2.0, 0.5, math.prod(y)).reshape(y)
     for first, second in [(a, b), (b, a)]:
         expected = op(first, second)
-        for p, q in [(Tensor(first), Tensor(second)), (Tensor(first), second), (first, Tensor(second))]:
+        for p, q in [
+            (Tensor(first), Tensor(second)),
+            (Tensor(first), second),
+            (first, Tensor(second)),
+        ]:
             got = op(p, q)
             assert isinstance(got, Tensor) and got.shape == expected.shape
             assert got.dtype == expected.dtype
@@ -400,7 +413,9 @@ def test_operators_broadcast_on_either_side_with_tensors_arrays_and_numbers(op, 
         if second.shape == ():
             number = float(second)
             np.testing.assert_allclose(op(Tensor(first), number).numpy(), expected, rtol=4e-16)
-            np.testing.assert_allclose(op(number, Tensor(first)).numpy(), op(second, first), rtol=4e-16)
+            np.testing.assert_allclose(
+                op(number, Tensor(first)).numpy(), op(second, first), rtol=4e-16
+            )
 
 
 def test_unary_operators():
@@ -441,7 +456,9 @@ def test_comparisons_give_bools_without_gradient():
     for y in (x > 1.5, x == x, x != 2.0, 1.5 < x, x <= Tensor([1.0, 1.0, 1.0])):
         assert y.dtype == "bool" and not y.requires_grad
     assert (x == x).tolist() == [True, True, False] and (x != x).tolist() == [False, False, True]
-    assert (Tensor([2**53 + 1], dtype="int64") == Tensor([2**53], dtype="int64")).tolist() == [False]
+    assert (Tensor([2**53 + 1], dtype="int64") == Tensor([2**53], dtype="int64")).tolist() == [
+        False
+    ]
     assert (Tensor([1, 2], dtype="int64") < 1.5).tolist() == [True, False]
 
 
@@ -466,7 +483,7 @@ def test_method_operator_and_function_are_the_same(op, data):
         assert reflected(x).numpy().tobytes() == expected
 
 
-# ---- in place -----------------------------------------------------------------------------------------
+# ---- in place -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["add", "sub", "mul", "truediv"])
@@ -538,7 +555,7 @@ def test_assignment_to_elements():
     assert x.tolist() == [[1.0, 1.0, 5.0], [0.0, 9.0, 6.0], [3.0, 2.0, 1.0]]
 
 
-# ---- indexing -----------------------------------------------------------------------------------------
+# ---- indexing -------------------------------------------------------------------------------
 
 small_int = st.integers(-4, 4)
 slices = st.builds(
@@ -582,7 +599,7 @@ def test_index_may_be_any_integer(index):
     assert Tensor([1.0, 2.0, 3.0])[index].item() == 2.0
 
 
-# ---- shapes -------------------------------------------------------------------------------------------
+# ---- shapes ---------------------------------------------------------------------------------
 
 
 def test_shapes_may_be_given_spread_or_as_a_tuple():
@@ -629,12 +646,18 @@ def test_reshape_of_any_layout(data):
     a = np.arange(float(math.prod(shape))).reshape(shape)
     x = lay_out(Tensor(a), data.draw(layouts))
     size = a.size
-    for target in [(-1,), (size,), (1, size), (size, 1), *[(n, -1) for n in range(1, 7) if size % n == 0]]:
+    for target in [
+        (-1,),
+        (size,),
+        (1, size),
+        (size, 1),
+        *[(n, -1) for n in range(1, 7) if size % n == 0],
+    ]:
         if size or -1 not in target:
             assert_is(x.reshape(target), a.reshape(target))
 
 
-# ---- what a tensor says of itself ------------------------------------------------------------------
+# ---- what a tensor says of itself -----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -659,7 +682,7 @@ def test_printing_of_large_tensors_is_short():
     assert "..." in repr(tga.zeros(100, 100)) and len(repr(tga.zeros(100, 100))) < 1000
 
 
-# ---- requires_grad --------------------------------------------------------------------------------
+# ---- requires_grad --------------------------------------------------------------------------
 
 
 def test_requires_grad_can_be_switched_on_leaves():
@@ -690,7 +713,7 @@ def test_clone_has_memory_of_its_own_and_passes_the_gradient():
     assert x.grad.tolist() == [3.0, 3.0]
 
 
-# ---- creation ---------------------------------------------------------------------------------------
+# ---- creation -------------------------------------------------------------------------------
 
 
 def test_constants():
@@ -710,7 +733,18 @@ def test_constants():
 
 @pytest.mark.parametrize(
     "arguments",
-    [(5,), (0,), (-3,), (2, 7), (7, 2), (2, 9, 3), (9, 2, -3), (2, 3, 5), (0, 1, 0.25), (1.0, 0.0, -0.3)],
+    [
+        (5,),
+        (0,),
+        (-3,),
+        (2, 7),
+        (7, 2),
+        (2, 9, 3),
+        (9, 2, -3),
+        (2, 3, 5),
+        (0, 1, 0.25),
+        (1.0, 0.0, -0.3),
+    ],
     ids=str,
 )
 def test_arange_is_numpys(arguments):

@@ -54,7 +54,7 @@ def outcome(xor):
     return trained
 
 
-# ---- what is published ------------------------------------------------------------------------
+# ---- what is published ----------------------------------------------------------------------
 
 
 def test_networks_have_the_published_shapes(xor):
@@ -106,7 +106,7 @@ def test_deep_relu_learns_from_some_starts(outcome):
     assert 30 <= learnt <= 60
 
 
-# ---- the command line ---------------------------------------------------------------------------
+# ---- the command line -----------------------------------------------------------------------
 
 
 def run(*arguments, cwd, isolated=False):

@@ -80,6 +80,7 @@ from .ops.loss import bce, bce_with_logits, cross_entropy, mse
 from .ops.reduction import max_ as max
 from .ops.reduction import mean
 from .ops.reduction import min_ as min
+from .ops.reduction import prod_ as prod
 from .ops.reduction import sum_ as sum
 from .ops.shape import (
     clone,

@@ -122,9 +122,7 @@ def broadcast_shape(op, x, y):
     shape = []
     for a, b in itertools.zip_longest(reversed(x), reversed(y), fillvalue=1):
         if a != b and a != 1 and b != 1:
-            raise ValueError(
-                f"{op}: shapes {x} and {y} do not broadcast: sizes {a} and {b} differ"
-            )
+            raise ValueError(f"{op}: shapes {x} and {y} do not broadcast: sizes {a} and {b} differ")
         shape.append(b if a == 1 else a)
     return tuple(reversed(shape))
 
@@ -372,9 +370,7 @@ def expand(x, shape):
 def permute(x, axes):
     """Axis i of the result is axis axes[i] of x."""
     strides = strides_of(x)
-    return _view(
-        x, tuple(x.shape[a] for a in axes), tuple(strides[a] for a in axes), x.size
-    )
+    return _view(x, tuple(x.shape[a] for a in axes), tuple(strides[a] for a in axes), x.size)
 
 
 def reshape(x, shape):
@@ -506,8 +502,10 @@ def mark_all_written(arrays, op):
 
 def mark_written(y, op):
     """`mark_all_written` of one array, which may be a view but must not repeat elements."""
-    if y.strides is not None and any(
-        step == 0 and n > 1 for n, step in zip(y.shape, y.strides, strict=True)
+    if (
+        y.strides is not None
+        and y.size
+        and any(step == 0 and n > 1 for n, step in zip(y.shape, y.strides, strict=True))
     ):
         raise ValueError(
             f"{op}: elements of x, of shape {y.shape}, share memory, as expand() makes them; "

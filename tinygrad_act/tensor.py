@@ -457,6 +457,9 @@ class Tensor:
     def sum(self, axis=None, keepdims=False):
         return _unary(reduction.sum_, self, {"axis": axis, "keepdims": keepdims})
 
+    def prod(self, axis=None, keepdims=False):
+        return _unary(reduction.prod_, self, {"axis": axis, "keepdims": keepdims})
+
     def mean(self, axis=None, keepdims=False):
         return _unary(reduction.mean, self, {"axis": axis, "keepdims": keepdims})
 
@@ -707,9 +710,7 @@ def _in_place(op, x, y, instead):
         and not overlap(b, a)
     ):
         mark_written(a, name)
-        status = lib.tga_binary_forward(
-            op.row, a.dtype.code, a.size, a.data, 1, b.data, 1, a.data
-        )
+        status = lib.tga_binary_forward(op.row, a.dtype.code, a.size, a.data, 1, b.data, 1, a.data)
         kernels.check(status, name)
     else:
         result = op.forward(a, b)
@@ -753,34 +754,34 @@ def _run(seeds, create_graph, retain_graph, found=None):
     """
     taken = {id(seed.array.version) for seed in seeds.values()}
 
-    def receive(node, tensor):
-        if found is not None:
-            if node in found:
-                found[node] = tensor if found[node] is None else found[node] + tensor
-        elif node.grad is None:
-            node.grad = tensor
-        else:
-            node.grad = node.grad + tensor
-
     def deliver_recorded(node, tensor):
-        if id(tensor.array.version) in taken or tensor.array.strides is not None:
+        before = node.grad if found is None else found.get(node)
+        if before is not None:
+            tensor = before + tensor
+        elif id(tensor.array.version) in taken or tensor.array.strides is not None:
             tensor = tensor.clone()
-        taken.add(id(tensor.array.version))
-        receive(node, tensor)
+        else:
+            taken.add(id(tensor.array.version))
+        if found is None:
+            node.grad = tensor
+        elif node in found:
+            found[node] = tensor
 
     def deliver(node, gradient):
-        memory = id(gradient.version)
-        if memory in taken or gradient.strides is not None:
+        before = node.grad if found is None else found.get(node)
+        if before is not None:
+            gradient = arith.add.forward(before.array, gradient)
+        elif id(gradient.version) in taken or gradient.strides is not None:
             gradient = convert(gradient, gradient.dtype)
-            memory = id(gradient.version)
-        taken.add(memory)
-        tensor = _new(Tensor)
+        else:
+            taken.add(id(gradient.version))
+        tensor = _new(Tensor)  # _wrap, written out
         tensor.array = gradient
         tensor.node = None
-        if found is None and node.grad is None:
-            node.grad = tensor  # the usual case, without another call
-        else:
-            receive(node, tensor)
+        if found is None:
+            node.grad = tensor
+        elif node in found:
+            found[node] = tensor
 
     retain_graph = create_graph if retain_graph is None else retain_graph
     if create_graph:

@@ -284,15 +284,12 @@ where = general(
     saves="condition",
     promotes=2,
     sample=_sample_where,
-    reference=lambda condition, x, y: nested.mapped(
-        lambda c, a, b: a if c else b, condition, x, y
-    ),
+    reference=lambda condition, x, y: nested.mapped(lambda c, a, b: a if c else b, condition, x, y),
     max_ulp={"float32": 0, "float64": 0},
     conventions="the branch that is not taken gets the gradient 0; a nan or inf in it does "
     "not spread, unless its own derivative makes 0 * inf of it",
 )
 where.on_numbers = lambda condition, x, y: x if condition else y
-
 
 
 # ---- change of dtype ------------------------------------------------------------------------

@@ -33,9 +33,7 @@ class ElementwiseLoss(General):
     that of its derivative.
     """
 
-    def __init__(
-        self, name, f, dx, dt, domain, max_ulp, dx_ulp=None, dx_abs=None, conventions=""
-    ):
+    def __init__(self, name, f, dx, dt, domain, max_ulp, dx_ulp=None, dx_abs=None, conventions=""):
         super().__init__(
             name,
             "x t",
@@ -161,8 +159,7 @@ def _check_labels(x, labels):
         )
     if labels.dtype not in (int64, uint8):
         raise TypeError(
-            f"cross_entropy: labels must be int64, not {labels.dtype}; "
-            f"write labels.astype('int64')"
+            f"cross_entropy: labels must be int64, not {labels.dtype}; write labels.astype('int64')"
         )
     if labels.shape != x.shape[:-1]:
         raise ValueError(

@@ -63,9 +63,7 @@ def repeat(x, to):
     """The array repeated over a larger shape."""
     own = shape(x)
     lead = len(to) - len(own)
-    return build(
-        to, lambda index: at(x, [0 if n == 1 else i for i, n in zip(index[lead:], own)])
-    )
+    return build(to, lambda index: at(x, [0 if n == 1 else i for i, n in zip(index[lead:], own)]))
 
 
 def mapped(function, *arrays):

@@ -13,7 +13,7 @@ from ..dtype import bool_, int64, uint8
 from ..op import general, kernels, needs_float, shape_of
 from . import nested
 from .arithmetic import where
-from .shape import expand, reshape
+from .shape import concat, expand, getitem, permute, reshape
 
 lib = kernels.lib
 
@@ -65,7 +65,7 @@ def _reduce(name):
     def forward(x, axis, keepdims):
         axis = tuple(axis) if isinstance(axis, list) else axis
         walk, kept, shape, size = _plan(name, x.shape, strides_of(x), axis, bool(keepdims))
-        dtype = int64 if name == "sum" and x.dtype in (bool_, uint8) else x.dtype
+        dtype = int64 if name in ("sum", "prod") and x.dtype in (bool_, uint8) else x.dtype
         y = empty(shape, dtype, size)
         status = lib.tga_reduce(row, x.dtype.code, walk, kept, x.data, y.data)
         if status:
@@ -143,6 +143,46 @@ mean = general(
     sample=_sample,
     reference=_reference(lambda xs: sum(xs) / len(xs) if xs else nan),
     conventions="of nothing, nan",
+)
+
+
+def _product_before(x):
+    """Of each element, the product of all before it in the last axis: log2(n) steps."""
+    one = getitem(x, index=(..., slice(1))) ** 0
+    y = concat(one, getitem(x, index=(..., slice(-1))), axis=-1)
+    step = 1
+    while step < x.shape[-1]:
+        first, rest = [getitem(y, index=(..., part)) for part in (slice(step), slice(step, None))]
+        y = concat(first, rest * getitem(y, index=(..., slice(-step))), axis=-1)
+        step *= 2
+    return y
+
+
+def _prod_vjp(gy, y, x, axis, keepdims):
+    # the product of all others, those before times those after: y / x fails where x is 0
+    gy = _spread(gy, x, axis, "prod")
+    if not x.size:
+        return gy
+    axes = normalized_axes(axis, len(x.shape), "prod")
+    order = (*[i for i in range(len(x.shape)) if i not in axes], *axes)
+    turned = permute(x, axes=order)
+    rows = reshape(turned, shape=(-1, prod(x.shape[i] for i in axes)))
+    backwards = (..., slice(None, None, -1))
+    after = getitem(_product_before(getitem(rows, index=backwards)), index=backwards)
+    others = reshape(_product_before(rows) * after, shape=turned.shape)
+    return gy * permute(others, axes=tuple(sorted(range(len(order)), key=order.__getitem__)))
+
+
+prod_ = general(
+    "prod",
+    "x",
+    forward=_reduce("prod"),
+    vjp=(_prod_vjp,),
+    saves="x",
+    attrs={"axis": None, "keepdims": False},
+    sample=_sample,
+    reference=_reference(prod),
+    conventions="of nothing, 1; the derivative is the product of all others, also where one is 0",
 )
 
 

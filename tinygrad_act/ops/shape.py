@@ -462,4 +462,3 @@ clone = general(
     reference=lambda x: x,
     conventions="a copy in memory of its own, C-ordered",
 )
-
