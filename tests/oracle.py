@@ -106,12 +106,14 @@ def _limit(function, *inputs):
     If it is still growing there, however slowly, the limit is infinite.
     """
 
+    far = mpf("1e400")
+
     def at(far):
         return [far * mp.sign(x) if abs(x) == inf else mpf(x) for x in inputs]
 
-    value = _settled(lambda: function(*at(mpf("1e400"))))
-    if inf in map(abs, inputs) and abs(value) > 1:
-        farther = _settled(lambda: function(*at(mpf("1e800"))))
+    value = _settled(lambda: function(*at(far)))
+    if inf in map(abs, inputs) and 1 < abs(value) < far:
+        farther = _settled(lambda: function(*at(far * far)))
         return inf * mp.sign(value) if abs(farther) > 1.5 * abs(value) else value
     return value
 
@@ -370,10 +372,13 @@ def same_bits(x, y):
 
 @contextlib.contextmanager
 def threads(n):
+    """Inside, large kernels use up to n threads."""
     before = tga.get_num_threads()
     tga.set_num_threads(n)
-    yield
-    tga.set_num_threads(before)
+    try:
+        yield
+    finally:
+        tga.set_num_threads(before)
 
 
 class GuardedPage:

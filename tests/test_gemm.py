@@ -18,6 +18,7 @@ from tinygrad_act import Tensor, kernels
 
 lib = kernels.lib
 ISAS = tga.supported_isas()
+TRANSPOSED = [(0, 0), (0, 1), (1, 0), (1, 1)]  # A, B
 
 
 def gemm(a, b, c, trans_a=0, trans_b=0, alpha=1.0, beta=0.0, bias=None):
@@ -76,7 +77,7 @@ def test_exact(dtype, m, n, k, trans, gaps, factors, with_bias, seed):
 
 
 @pytest.mark.parametrize("shape", [(200, 150, 300), (33, 700, 64), (700, 33, 64), (129, 257, 1030)])
-@pytest.mark.parametrize("trans", itertools.product((0, 1), (0, 1)))
+@pytest.mark.parametrize("trans", TRANSPOSED)
 def test_exact_when_large(shape, trans, dtype, isa):
     """Where operands are packed and threads share the work."""
     m, n, k = shape
@@ -151,7 +152,7 @@ def test_element_depends_on_its_row_and_column_alone(k, dtype, isa):
     with threads(2):
         assert same_bits(gemm(a, b, np.empty((m, n), dtype)), c)
     turned_a, turned_b = np.ascontiguousarray(a.T), np.ascontiguousarray(b.T)
-    for trans in itertools.product((0, 1), (0, 1)):
+    for trans in TRANSPOSED:
         operands = (turned_a if trans[0] else a), (turned_b if trans[1] else b)
         assert same_bits(gemm(*operands, np.empty((m, n), dtype), *trans), c), trans
     for i, j, height, width in [
@@ -223,7 +224,7 @@ def test_views(x_view, w_view, shapes, dtype, isa):
     assert y.shape == (x @ w).shape and (y.numpy() == x @ w).all()
 
 
-@pytest.mark.parametrize("trans", itertools.product((0, 1), (0, 1)))
+@pytest.mark.parametrize("trans", TRANSPOSED)
 def test_batched(trans, dtype, isa):
     """Any step between the matrices of a stack, 0 and negative ones included."""
     rng = np.random.default_rng(11)

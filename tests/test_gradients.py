@@ -10,7 +10,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import DIFFERENTIABLE, by_name, calls, isas, kinks_of, lay_out, layouts, leaf
 
@@ -22,6 +22,8 @@ from tinygrad_act.testing import gradcheck
 
 every_op = pytest.mark.parametrize("op", DIFFERENTIABLE, ids=by_name)
 in_both_precisions = pytest.mark.parametrize("precision", ["float32", "float64"])
+
+half_as_often = settings(max_examples=settings().max_examples // 2)  # many checks in each example
 
 EPS = {"float32": 2.0**-24, "float64": 2.0**-53}  # half a unit in the last place of 1
 
@@ -64,6 +66,7 @@ def is_straight(function, x):
 
 
 @every_op
+@half_as_often
 @given(data=st.data())
 def test_first_and_second_order_against_finite_differences(op, data):
     call = data.draw(calls(op, most=10))
@@ -265,6 +268,7 @@ def test_float32_against_float64(op, data):
 
 @every_op
 @in_both_precisions
+@half_as_often
 @given(data=st.data())
 def test_kernel_against_recorded_rule(op, precision, data):
     """Backward by C kernels, and by the formula in recorded ops: the same gradient."""

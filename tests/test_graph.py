@@ -86,6 +86,25 @@ def test_adding_to_grad_does_not_change_the_tensor_handed_out_before():
     assert first.tolist() == [2.0, 4.0] and x.grad.tolist() == [4.0, 8.0]
 
 
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize(
+    "function",
+    [lambda x: x.sum(), lambda x: x.mean(), lambda x: (x.T @ x).sum(), lambda x: x[:, 0].T.sum()],
+    ids=["sum", "mean", "product", "column"],
+)
+def test_grad_can_be_written_to(function, create_graph):
+    """It has memory of its own, with a place for each element."""
+    x = Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    function(x).backward(create_graph=create_graph)
+    before = x.grad.tolist()
+    with no_grad():
+        x.grad[1, 0] = 7.0
+        x.grad *= 2.0
+    before[1][0] = 7.0
+    assert x.grad.tolist() == [[2.0 * g for g in row] for row in before]
+    x.grad = None
+
+
 def test_only_leaves_have_grad():
     x = Tensor([1.0, 2.0], requires_grad=True)
     y = x * x

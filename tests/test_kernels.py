@@ -445,7 +445,9 @@ def test_cast(source, target):
     rng = np.random.default_rng(7)
     x = some(source, rng, 300)
     if source.startswith("float"):
-        x = np.concatenate([x, rng.normal(0, 1000, 100).astype(source)])
+        powers = np.array([2.0**e for e in range(64)], source)
+        edges = np.concatenate([powers, np.nextafter(powers, powers * 0)])
+        x = np.concatenate([x, edges, -edges, rng.normal(0, 1000, 100).astype(source)])
         if target == "uint8":
             x = rng.uniform(-0.99, 255.99, 300).astype(source)
     with np.errstate(all="ignore"):

@@ -73,7 +73,7 @@ def test_reference(op, dtype, seed):
 
 # ---- reductions -----------------------------------------------------------------------------
 
-REDUCTIONS = [tga.sum, tga.max, tga.min]
+REDUCTIONS = [tga.sum, tga.prod, tga.max, tga.min]
 # a chunk is 64 vectors: 128 to 1024 elements
 LENGTHS = [*range(68), 127, 128, 129, 255, 256, 257, 511, 513, 1023, 1024, 1025, 2049, 3000, 5001]
 

@@ -1,5 +1,6 @@
 """What mutants.py found that no other test noticed: places where a derivative could be wrong."""
 
+import numpy as np
 import pytest
 from strategies import BINARY, by_name, leaf
 
@@ -50,11 +51,20 @@ def test_linear_with_many_leading_axes(create_graph):
 
 @both_ways
 def test_linear_without_inputs(create_graph):
-    x, w, b = leaf([[], []]), leaf([[], [], []]), leaf([1.0, 2.0, 3.0])
-    gy = Tensor([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]], dtype="float64")
+    x, w, b = leaf([[[], []]]), leaf([[], [], []]), leaf([1.0, 2.0, 3.0])
+    gy = Tensor([[[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]]], dtype="float64")
     got = grad(tga.linear(x, w, b), [x, w, b], gy, create_graph=create_graph)
-    assert [g.shape for g in got] == [(2, 0), (3, 0), (3,)]
+    assert [g.shape for g in got] == [(1, 2, 0), (3, 0), (3,)]
     assert got[2].tolist() == [11.0, 22.0, 33.0]
+
+
+@pytest.mark.parametrize(("op", "value"), [(tga.max, np.inf), (tga.min, -np.inf)])
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@both_ways
+def test_infinite_extreme_gets_the_gradient(op, value, precision, create_graph):
+    x = leaf([1.0, value, 0.0], precision)
+    (g,) = grad(op(x), x, create_graph=create_graph)
+    assert g.tolist() == [0.0, 1.0, 0.0] and g.dtype == precision
 
 
 @both_ways

@@ -357,6 +357,13 @@ def test_numbers_are_weak_in_functions_too():
     assert tga.where(i > 0, 0.1, x).item() == tga.mul(0.1, x).item() == 0.1
     assert tga.where(i > 0, 0.1, x.numpy()).item() == 0.1
     assert tga.where(i > 0, 1, 0).dtype == "float32"
+    assert tga.stack(i[0], 0.1, x[0]).tolist() == [float(2**53), 0.1, 1.0]
+
+
+def test_numbers_that_compare_equal_are_told_apart():
+    x = Tensor([1.0])
+    for zero in (0.0, -0.0, 0.0, 0, False):  # constants may be kept from one call to the next
+        assert math.copysign(1.0, (x * zero).item()) == math.copysign(1.0, zero)
 
 
 def test_sum_of_bools_counts():

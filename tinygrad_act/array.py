@@ -17,7 +17,7 @@ from functools import lru_cache
 from math import prod
 
 from . import kernels
-from .dtype import as_dtype, bool_, float32, int64
+from .dtype import as_dtype, bool_, float32
 from .formula import Value
 from .kernels import BYTES, SMALL, allocate_large, allocate_small
 
@@ -175,10 +175,10 @@ def full(shape, value, dtype, op="full"):
     """A new array with every element `value`, a Python number."""
     shape, size = checked_shape(shape, op)
     y = empty(shape, dtype, size)
-    if dtype is int64 and isinstance(value, int):  # a double would round beyond 2**53
-        copy_into(y, expand(number(value, int64), shape))
-    else:
+    if dtype.is_float:
         lib.tga_fill(dtype.code, size, value, y.data)
+    else:  # a double would round beyond 2**53; and what does not fit raises
+        copy_into(y, expand(number(value, dtype), shape))
     return y
 
 
@@ -332,8 +332,19 @@ class _SharedWithNumPy:
 
 
 def to_numpy(x, writable=False):
-    """The NumPy array on the same memory."""
+    """The NumPy array on the same memory.
+
+    Raises
+    ------
+    ValueError
+        If it shall be writable, but the memory is that of a read-only NumPy array.
+    """
     import numpy
+
+    if writable and x.version[0] < 0:
+        raise ValueError(
+            "numpy: the memory belongs to a read-only NumPy array; clone() the tensor first"
+        )
 
     return numpy.asarray(_SharedWithNumPy(x, writable))
 
@@ -355,10 +366,16 @@ def to_list(x):
 
 
 def _view(x, shape, strides, size, skip=0):
+    _check_axes(shape)
     data = kernels.offset(x.data, skip * x.dtype.itemsize) if skip else x.data
     if strides == contiguous_strides(shape):
         strides = None
     return Array(x.memory, data, shape, strides, x.dtype, size, x.version)
+
+
+def _check_axes(shape):
+    if len(shape) > kernels.MAX_DIMS:
+        raise ValueError(f"a shape of {len(shape)} axes: at most {kernels.MAX_DIMS} are possible")
 
 
 def expand(x, shape):
@@ -380,6 +397,7 @@ def reshape(x, shape):
         if merged is not None:
             return _view(x, shape, merged, x.size)
         x = contiguous(x)
+    _check_axes(shape)
     return Array(x.memory, x.data, shape, None, x.dtype, x.size, x.version)
 
 
@@ -419,11 +437,12 @@ def index_view(x, index, op="getitem"):
     if not isinstance(index, tuple):
         index = (index,)
     named = sum(item is not None and item is not Ellipsis for item in index)
-    if index.count(Ellipsis) > 1:
+    dots = sum(item is Ellipsis for item in index)  # by identity: == would ask NumPy arrays
+    if dots > 1:
         raise IndexError(f"{op}: an index can have only one Ellipsis")
     if named > x.ndim:
         raise IndexError(f"{op}: {named} indices for an array of shape {x.shape}")
-    if Ellipsis not in index:
+    if not dots:
         index += (Ellipsis,)
     steps = strides_of(x)
     shape, strides, skip, axis = [], [], 0, 0
@@ -440,7 +459,7 @@ def index_view(x, index, op="getitem"):
             start, stop, step = item.indices(x.shape[axis])
             length = len(range(start, stop, step))
             shape.append(length)
-            strides.append(steps[axis] * step)
+            strides.append(steps[axis] * step if length > 1 else 1)
             skip += start * steps[axis] if length else 0
             axis += 1
         else:
@@ -497,7 +516,7 @@ def mark_all_written(arrays, op):
                 f"{op}: the memory belongs to a read-only NumPy array; clone() it first"
             )
         version[0] = number_of_write
-    writes = number_of_write
+    writes = max(writes, number_of_write)
 
 
 def mark_written(y, op):
@@ -516,7 +535,7 @@ def mark_written(y, op):
 
 def overlap(x, y):
     """Whether x and y may share elements otherwise than each with its counterpart."""
-    if x.data == y.data and strides_of(x) == strides_of(y):
+    if x.data == y.data and x.dtype is y.dtype and strides_of(x) == strides_of(y):
         return False
     if x.memory is y.memory:
         return True

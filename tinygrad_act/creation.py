@@ -6,7 +6,7 @@ said otherwise.
 
 import math
 
-from .array import checked_shape, copy_into, empty, index_view, reshape
+from .array import checked_shape, convert, copy_into, empty, index_view, number, reshape
 from .array import full as full_array
 from .dtype import as_dtype, float32, int64
 from .op import kernels
@@ -89,9 +89,14 @@ def arange(start, stop=None, step=1, dtype=None, requires_grad=False):
     dtype = as_dtype(dtype)
     length = max(0, -int((start - stop) // step)) if step else 0
     _, size = checked_shape((length,), "arange")
-    y = empty((size,), dtype, size)
-    lib.tga_arange(dtype.code, size, start, step, y.data)
-    return _made(y, requires_grad)
+    if dtype.is_float:
+        y = empty((size,), dtype, size)
+        lib.tga_arange(dtype.code, size, start, step, y.data)
+        return _made(y, requires_grad)
+    y = empty((size,), int64, size)
+    lib.tga_arange(int64.code, size, 0, 1, y.data)  # exact, unlike start + i * step in doubles
+    y = y * number(step, int64) + number(start, int64)
+    return _made(y if dtype is int64 else convert(y, dtype), requires_grad)
 
 
 def eye(n, dtype=float32, requires_grad=False):

@@ -66,6 +66,7 @@ class Leaf(Node):
 
 class _Mode(threading.local):
     recording = True  # each thread starts so
+    no_grads = 0  # how many no_grad blocks the thread is in
 
 
 mode = _Mode()
@@ -75,21 +76,37 @@ class no_grad:
     """Record nothing inside: ``with no_grad(): ...``, or ``@no_grad()`` on a function.
 
     Holds for the thread that enters it, and can be nested.
+
+    Raises
+    ------
+    TypeError
+        As a decorator without parentheses, or of a generator: its body runs later and
+        in pieces.
     """
 
-    def __init__(self):
-        self._before = []  # a list, since one object may be entered again inside itself
+    def __init__(self, *wrong):
+        if wrong:
+            raise TypeError("no_grad: write @no_grad(), with parentheses")
 
     def __enter__(self):
-        self._before.append(mode.recording)
+        mode.no_grads += 1
         mode.recording = False
         return self
 
     def __exit__(self, *_):
-        mode.recording = self._before.pop()
+        mode.no_grads -= 1
+        mode.recording = mode.no_grads == 0
 
     def __call__(self, function):
         from functools import wraps
+        from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+
+        if (
+            isgeneratorfunction(function)
+            or iscoroutinefunction(function)
+            or isasyncgenfunction(function)
+        ):
+            raise TypeError("no_grad: of a generator, use `with no_grad():` inside it instead")
 
         @wraps(function)
         def without_recording(*args, **kwargs):

@@ -331,6 +331,9 @@ class Elementwise(Op):
 
 def pair(attrs):
     """The attributes as the two numbers that a C row takes."""
+    for name, value in attrs.items():
+        if hasattr(value, "requires_grad"):
+            raise TypeError(f"attribute {name!r} must be a number: no gradient flows to it")
     try:
         values = [float(value) for value in attrs.values()]
     except (TypeError, ValueError):

@@ -58,7 +58,7 @@ class SGD:
             try:
                 gradients = [p.node.grad.array for p in group]
             except AttributeError:  # some have none
-                group = [p for p in group if p.node.grad is not None]
+                group = [p for p in group if p.grad is not None]
                 if not group:
                     continue
                 listed = update.ParameterList([p.array for p in group])
@@ -68,4 +68,4 @@ class SGD:
     def zero_grad(self):
         """Forget the gradients."""
         for p in self.parameters:
-            p.node.grad = None
+            p.grad = None

@@ -149,6 +149,8 @@ class Tensor:
 
     @grad.setter
     def grad(self, value):
+        if value is None and self.node is None:
+            return  # there is nothing to forget
         if type(self.node) is not graph.Leaf:
             raise RuntimeError("grad: only a leaf that requires a gradient has one")
         if value is not None and (
@@ -220,9 +222,10 @@ class Tensor:
         return bool(self.item())
 
     def __index__(self):
-        if self.dtype.is_float or self.size != 1:
+        if self.dtype.name not in ("int64", "uint8") or self.shape != ():
             raise TypeError(
-                f"index: only one integer can be an index, not {self.dtype} of shape {self.shape}"
+                f"index: only one integer, of shape (), can be an index, not {self.dtype} "
+                f"of shape {self.shape}"
             )
         return int(self.item())
 
@@ -650,9 +653,13 @@ def _all_tensors(op, inputs):
         inputs = [x if isinstance(x, _NUMBERS) else _as_tensor(x) for x in inputs]
         met = [x.array for x in inputs[max(op.promotes - 1, 0) :] if isinstance(x, Tensor)]
         like = next((x for x in met if x.dtype.is_float), met[0] if met else None)
-        return [_as_tensor(x, like) for x in inputs]
+        tensors = [_as_tensor(x, like) for x in inputs]
     except TypeError as error:
         raise TypeError(f"{op.name}: {error}") from None
+    for i in range(op.promotes - 1):  # those before take no dtype: a bool stays a bool
+        if isinstance(inputs[i], bool):
+            tensors[i] = _wrap(number(inputs[i], bool_), None)
+    return tensors
 
 
 def _promoted(tensors, which):
@@ -755,6 +762,8 @@ def _run(seeds, create_graph, retain_graph, found=None):
     taken = {id(seed.array.version) for seed in seeds.values()}
 
     def deliver_recorded(node, tensor):
+        if found is not None and node not in found:
+            return
         before = node.grad if found is None else found.get(node)
         if before is not None:
             tensor = before + tensor
@@ -764,10 +773,12 @@ def _run(seeds, create_graph, retain_graph, found=None):
             taken.add(id(tensor.array.version))
         if found is None:
             node.grad = tensor
-        elif node in found:
+        else:
             found[node] = tensor
 
     def deliver(node, gradient):
+        if found is not None and node not in found:
+            return
         before = node.grad if found is None else found.get(node)
         if before is not None:
             gradient = arith.add.forward(before.array, gradient)
@@ -780,7 +791,7 @@ def _run(seeds, create_graph, retain_graph, found=None):
         tensor.node = None
         if found is None:
             node.grad = tensor
-        elif node in found:
+        else:
             found[node] = tensor
 
     retain_graph = create_graph if retain_graph is None else retain_graph
@@ -875,10 +886,15 @@ def grad(outputs, inputs, grad_outputs=None, create_graph=False, retain_graph=No
             seeds[y.node] = seeds[y.node] + seed if y.node in seeds else seed
     found = dict.fromkeys(x.node for x in inputs)
     _run(seeds, create_graph, retain_graph, found)
-    return tuple(
-        _wrap(full(x.shape, 0.0, x.dtype), None) if found[x.node] is None else found[x.node]
-        for x in inputs
-    )
+    gradients = []
+    for i, x in enumerate(inputs):
+        gradient = found[x.node]
+        if gradient is None:
+            gradient = _wrap(full(x.shape, 0.0, x.dtype), None)
+        elif any(x.node is earlier.node for earlier in inputs[:i]):
+            gradient = gradient.clone()
+        gradients.append(gradient)
+    return tuple(gradients)
 
 
 def _sequence(tensors, name):

@@ -62,18 +62,18 @@ class Sequential(Module):
             setattr(self, str(i), module if isinstance(module, Module) else Activation(module))
 
     def forward(self, x):
-        for module in vars(self).values():
+        for _, module in self.children():
             x = module(x)
         return x
 
     def __len__(self):
-        return len(vars(self))
+        return len(list(self.children()))
 
     def __getitem__(self, i):
-        return list(vars(self).values())[i]
+        return [module for _, module in self.children()][i]
 
     def __iter__(self):
-        return iter(vars(self).values())
+        return (module for _, module in self.children())
 
 
 class Activation(Module):

@@ -18,6 +18,18 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad=True, dtype=dtype)
 
 
+def _members(values):
+    """The items of a dict, and those of the lists, tuples and dicts in it, with paths as names."""
+    for name, value in values.items():
+        if isinstance(value, (list, tuple)):
+            value = dict(enumerate(value))
+        if isinstance(value, dict):
+            for path, item in _members(value):
+                yield f"{name}.{path}", item
+        else:
+            yield str(name), value
+
+
 class Module:
     """A part of a network: derive from it, set parameters and modules, write `forward`.
 
@@ -43,14 +55,10 @@ class Module:
         return self.forward(*inputs)
 
     def children(self):
-        """The modules set directly on this one, as pairs of name and module."""
-        for name, value in vars(self).items():
+        """The modules set on this one, also in lists and dicts: pairs of name and module."""
+        for name, value in _members(vars(self)):
             if isinstance(value, Module):
                 yield name, value
-            elif isinstance(value, (list, tuple)):
-                for i, item in enumerate(value):
-                    if isinstance(item, Module):
-                        yield f"{name}.{i}", item
 
     def named_parameters(self):
         """All parameters, each once, with a name that is the path to it.
@@ -64,11 +72,9 @@ class Module:
         return [(name, parameter) for parameter, name in found.items()]
 
     def _collect(self, prefix, found):
-        for name, value in vars(self).items():
-            items = value if isinstance(value, (list, tuple)) else ()
-            for suffix, item in [("", value), *[(f".{i}", item) for i, item in enumerate(items)]]:
-                if isinstance(item, Parameter):
-                    found.setdefault(item, prefix + name + suffix)
+        for name, value in _members(vars(self)):
+            if isinstance(value, Parameter):
+                found.setdefault(value, prefix + name)
         for name, child in self.children():
             child._collect(f"{prefix}{name}.", found)
 

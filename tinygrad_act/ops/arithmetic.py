@@ -296,6 +296,8 @@ where.on_numbers = lambda condition, x, y: x if condition else y
 
 
 def _astype(x, dtype, source):
+    if source is None:
+        raise TypeError("astype: write x.astype(dtype), which knows the dtype to go back to")
     return x if x.dtype is dtype else convert(x, dtype)
 
 

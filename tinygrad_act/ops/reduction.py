@@ -10,7 +10,7 @@ from math import nan, prod
 
 from ..array import empty, normalized_axis, strides_of
 from ..dtype import bool_, int64, uint8
-from ..op import general, kernels, needs_float, shape_of
+from ..op import evaluate, general, kernels, needs_float, shape_of
 from . import nested
 from .arithmetic import where
 from .shape import concat, expand, getitem, permute, reshape
@@ -188,7 +188,8 @@ prod_ = general(
 
 def _extreme_vjp(gy, y, x, axis, keepdims):
     # all that equal the extreme share the gradient
-    chosen = where(x == _spread(y, x, axis, "max"), 1.0 + 0.0 * x, 0.0)
+    top = _spread(y, x, axis, "max")
+    chosen = evaluate(lambda: where(x == top, 1.0, 0.0), x.dtype)
     count = sum_(chosen, axis=axis, keepdims=keepdims)
     return chosen * _spread(gy / count, x, axis, "max")
 

@@ -21,7 +21,7 @@ from . import nested
 
 
 def _reshape(x, shape):
-    wanted = shape
+    shape = wanted = (shape,) if isinstance(shape, int) else tuple(shape)
     if -1 in shape:
         known = prod(n for n in shape if n != -1)
         if shape.count(-1) > 1 or known == 0 or x.size % known:
@@ -70,6 +70,7 @@ reshape = general(
 
 def normalized_permutation(axes, ndim, op):
     """`axes` counted from the front; raises unless each axis is named once."""
+    axes = (axes,) if isinstance(axes, int) else tuple(axes)
     order = tuple(normalized_axis(axis, ndim, op) for axis in axes)
     if sorted(order) != list(range(ndim)):
         raise ValueError(f"{op}: axes {tuple(axes)} must name each of the {ndim} axes once")
@@ -147,6 +148,7 @@ transpose = general(
 
 
 def _expand(x, shape):
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
     lead = len(shape) - x.ndim
     if lead >= 0:
         shape = tuple(
