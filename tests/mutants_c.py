@@ -62,6 +62,11 @@ class Mutant:
         """Names that the ids of its tests may carry."""
         return {re.sub(r"^(v_|tga_)|_(backward|derivative)\w*$|##\w*$", "", self.function)}
 
+    @property
+    def signature(self):
+        """What the page of explanations knows it by."""
+        return self.function, self.original, self.mutated
+
     def enforce(self, library):
         """Put the mutant in force, for the rest of this process."""
         from ctypes import c_int
@@ -72,7 +77,8 @@ class Mutant:
 # ---- a small parser of C expressions --------------------------------------------------------
 
 TOKEN = re.compile(
-    r"(?P<skip>\s+|\\\n|/\*.*?\*/)|(?P<number>\.?\d[\w.]*(?:(?<=[eEpP])[+-]\w+)?)|(?P<name>\w+(?:##\w+)*)"
+    r"(?P<skip>\s+|\\\n|/\*.*?\*/)"
+    r"|(?P<number>\.?\d[\w.]*(?:(?<=[eEpP])[+-]\w+)?)|(?P<name>\w+(?:##\w+)*)"
     r"|(?P<mark>->|<<|>>|<=|>=|==|!=|&&|\|\||[-+*/%&|^!~<>=?:;,.(){}\[\]])",
     re.DOTALL,
 )

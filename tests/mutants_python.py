@@ -73,6 +73,11 @@ class Mutant:
     def ops(self):
         return self.site.ops
 
+    @property
+    def signature(self):
+        """What the page of explanations knows it by."""
+        return self.function, self.original, self.mutated
+
     def enforce(self):
         """Put the mutant in the place of the original, for the rest of this process."""
         self.put()
@@ -110,11 +115,14 @@ def sites():
     trees = {}
     found = []
     for code, functions in by_code.items():
-        tree = trees.setdefault(code.co_filename, _Source(code.co_filename))
+        if code.co_filename not in trees:
+            trees[code.co_filename] = _Source(code.co_filename)
+        tree = trees[code.co_filename]
         key, node = tree.find(code)
         ops = set().union(*[users[function] for function in functions]) - {None}
-        name = names[code] if code.co_name == "<lambda>" else functions[0].__qualname__
-        name = name.replace("<locals>.", "")
+        name = functions[0].__qualname__.replace("<locals>.", "")
+        if code.co_name == "<lambda>":
+            name = names.get(code, name)
         found.append(Site(functions, node, tree.tree, key, ops, name))
     return sorted(found, key=lambda site: (site.functions[0].__code__.co_filename, site.key[1:]))
 

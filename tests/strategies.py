@@ -91,7 +91,7 @@ def _reversed(x):
 
 def _spaced(x):
     """Every second element of memory whose other elements are nan, and a row before the first."""
-    gaps = tga.full_like(x, math.nan)
+    gaps = tga.full_like(x, math.nan if x.dtype.is_float else 99)
     return tga.concat(*[tga.stack(gaps, x, axis=-1)[None]] * 2)[1, ..., 1]
 
 
@@ -99,7 +99,7 @@ def _of_a_slice(x):
     """A part of a larger tensor: rows have gaps between them."""
     if x.ndim == 0:
         return _spaced(x)
-    border = tga.full((*x.shape[:-1], 1), math.nan, x.dtype)
+    border = tga.full((*x.shape[:-1], 1), math.nan if x.dtype.is_float else 99, x.dtype)
     return tga.concat(border, x, border, axis=-1)[..., 1:-1]
 
 

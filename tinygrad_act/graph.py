@@ -10,6 +10,7 @@ import threading
 from operator import attrgetter
 
 _saved = attrgetter("saved")
+_RUNS_IN_PIECES = 0x20 | 0x80 | 0x200  # of the inspect module: generator, coroutine, both
 
 
 class Node:
@@ -99,13 +100,9 @@ class no_grad:
 
     def __call__(self, function):
         from functools import wraps
-        from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 
-        if (
-            isgeneratorfunction(function)
-            or iscoroutinefunction(function)
-            or isasyncgenfunction(function)
-        ):
+        code = getattr(function, "__code__", None)  # a callable object has none
+        if code is not None and code.co_flags & _RUNS_IN_PIECES:
             raise TypeError("no_grad: of a generator, use `with no_grad():` inside it instead")
 
         @wraps(function)
