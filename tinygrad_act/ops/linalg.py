@@ -253,7 +253,7 @@ def _linear_fused(parents, gy, y, x, w, b):
     if parents[2] is not None:
         gb = empty(b, dtype, n)  # of b, which is not needed, the shape alone was saved
         pb = gb.data
-    rows = x.size // k if k else prod(x.shape[:-1])
+    rows = prod(x.shape[:-1])
     status = linear_backward(dtype.code, rows, n, k, gy.data, x.data, w.data, px, pw, pb)
     if status:
         kernels.check(status, "linear")
