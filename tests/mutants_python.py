@@ -222,7 +222,8 @@ def mutants(every_site):
             if is_rule and _is_result(site.node, parent, field):
                 results += _negated(node)
             # a number alone says little: show what it stands in
-            shown = parent if _is_small(node) and isinstance(parent, ast.expr) else node
+            outer = isinstance(parent, (ast.expr, ast.keyword))
+            shown = parent if outer and _is_small(node) else node
             original = ast.unparse(shown)
             for changed in results:
                 ast.copy_location(changed, node)
