@@ -74,7 +74,10 @@ def binding_flags() -> list[str]:
     """Those of the C file that cffi writes, besides."""
     include = {sysconfig.get_path("include"), sysconfig.get_path("platinclude")}
     limited_api = f"-DPy_LIMITED_API=0x{PYTHON_ABI[0]:02x}{PYTHON_ABI[1]:02x}0000"
-    return [limited_api, "-Wno-extra", "-I", str(CSRC), *(f"-I{path}" for path in sorted(include))]
+    # what an older cffi writes uses alloca and memset without asking for them
+    missing = ["-include", "alloca.h", "-include", "string.h"]
+    include = [f"-I{path}" for path in sorted(include)]
+    return [limited_api, "-Wno-extra", *missing, "-I", str(CSRC), *include]
 
 
 def link_flags() -> list[str]:

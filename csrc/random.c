@@ -1,9 +1,11 @@
 /* random.c: the entry points for random numbers.
  *
- * The sequence under a key is made of numbered blocks (random.tmpl.h).  A call takes
- * the blocks from `offset` on and says how many it used; its parts begin at whole
- * blocks, so any thread can draw any part of them.
+ * The sequence under a key is made of numbered blocks (random.tmpl.h).  A call takes the
+ * blocks from the state's number on, and leaves there that of the first it did not use;
+ * its parts begin at whole blocks, so any thread can draw any part of them.
  */
+#include <string.h>
+
 #include "kernels.h"
 
 #define GRAIN 4096 /* blocks worth a thread */
@@ -25,27 +27,28 @@ static void draw_part(void *context, int64_t begin, int64_t end)
 }
 
 /* dtype: TGA_FLOAT32 or TGA_FLOAT64; draw: the kernels for the two. */
-static int draw(int dtype, tga_random_fn *const *kernels, uint64_t key, uint64_t offset, int64_t n,
-                double a, double b, void *y, uint64_t *used)
+static int draw(int dtype, tga_random_fn *const *kernels, void *state, int64_t n, double a, double b,
+                void *y)
 {
     if (dtype != TGA_FLOAT32 && dtype != TGA_FLOAT64)
         return TGA_NO_KERNEL;
     const int64_t item_size = (int64_t)tga_item_size(dtype), per_block = 16 / item_size;
     const int64_t blocks = n / per_block + (n % per_block != 0);
-    drawing d = {kernels[dtype == TGA_FLOAT64], key, offset, n, per_block, item_size, a, b, y};
+    uint64_t words[2]; /* key, blocks drawn */
+    memcpy(words, state, sizeof words);
+    drawing d = {kernels[dtype == TGA_FLOAT64], words[0], words[1], n, per_block, item_size, a, b, y};
     tga_parallel(blocks, GRAIN, draw_part, &d);
-    *used = (uint64_t)blocks;
+    words[1] += (uint64_t)blocks;
+    memcpy(state, words, sizeof words);
     return TGA_OK;
 }
 
-int tga_random_uniform(int dtype, uint64_t key, uint64_t offset, int64_t n, double low, double high,
-                       void *y, uint64_t *used)
+int tga_random_uniform(int dtype, void *state, int64_t n, double low, double high, void *y)
 {
-    return draw(dtype, tga_kernels_current()->random_uniform, key, offset, n, low, high, y, used);
+    return draw(dtype, tga_kernels_current()->random_uniform, state, n, low, high, y);
 }
 
-int tga_random_normal(int dtype, uint64_t key, uint64_t offset, int64_t n, double mean, double std,
-                      void *y, uint64_t *used)
+int tga_random_normal(int dtype, void *state, int64_t n, double mean, double std, void *y)
 {
-    return draw(dtype, tga_kernels_current()->random_normal, key, offset, n, mean, std, y, used);
+    return draw(dtype, tga_kernels_current()->random_normal, state, n, mean, std, y);
 }

@@ -146,11 +146,10 @@ int tga_cross_entropy_backward(int dtype, int64_t rows, int64_t classes, const v
                                const void *log_p, const int64_t *labels, double scale, void *glogits);
 
 /* ---- random numbers ------------------------------------------------------ */
-/* Element i depends on (key, offset, i) alone; *used says how far to move offset. */
-int tga_random_uniform(int dtype, uint64_t key, uint64_t offset, int64_t n, double low, double high,
-                       void *y, uint64_t *used);
-int tga_random_normal(int dtype, uint64_t key, uint64_t offset, int64_t n, double mean, double std,
-                      void *y, uint64_t *used);
+/* state: two uint64, the key of a stream and how many of its blocks have been drawn, which a
+ * call moves on.  Element i depends on the state and i alone. */
+int tga_random_uniform(int dtype, void *state, int64_t n, double low, double high, void *y);
+int tga_random_normal(int dtype, void *state, int64_t n, double mean, double std, void *y);
 
 /* ---- parameter updates --------------------------------------------------- */
 /* p[j][i] -= lr * g[j][i] for `count` tensors of size[j] elements */

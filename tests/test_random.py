@@ -21,10 +21,11 @@ KINDS = ["uniform", "normal"]
 def draw(kind, dtype, key, offset, n, a=0.0, b=1.0, y=None):
     """The C function on NumPy memory; also how many blocks it used."""
     y = np.empty(n, dtype) if y is None else y
-    used = kernels.used_counter()
+    state = np.array([key, offset], np.uint64)
     kernel = getattr(lib, f"tga_random_{kind}")
-    assert kernel(CODES[dtype], key, offset, n, a, b, pointer(y), used) == 0
-    return y, used[0]
+    assert kernel(CODES[dtype], pointer(state), n, a, b, pointer(y)) == 0
+    assert state[0] == key
+    return y, int(state[1] - np.uint64(offset))
 
 
 # ---- the generator --------------------------------------------------------------------------

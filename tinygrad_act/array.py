@@ -19,7 +19,7 @@ from math import prod
 from . import kernels
 from .dtype import as_dtype, bool_, float32
 from .formula import Value
-from .kernels import BYTES, SMALL, allocate_large, allocate_small
+from .kernels import BYTES, SMALL
 
 lib = kernels.lib
 _new = object.__new__
@@ -162,7 +162,8 @@ def empty(shape, dtype, size):
     # every op comes by here, so kernels.allocate and Array(...) are written out
     nbytes = size * dtype.itemsize
     x = _new(Array)
-    x.memory = x.data = (allocate_small if nbytes <= SMALL else allocate_large)(BYTES, nbytes)
+    allocate = lib.allocate_small if nbytes <= SMALL else lib.allocate_large
+    x.memory = x.data = allocate(BYTES, nbytes)
     x.shape = shape
     x.strides = None
     x.dtype = dtype

@@ -10,6 +10,7 @@ checked shapes and dtypes by then, and nothing is checked twice.
 import os
 from contextlib import contextmanager
 from functools import lru_cache
+from types import SimpleNamespace
 
 from ._build_info import source_hash
 
@@ -18,11 +19,17 @@ _SOURCES = source_hash(_ROOT)  # None where there are none: an installed wheel
 _REMEDY = "run: python build.py" if _SOURCES else "install tinygrad_act again"
 
 try:
-    from ._kernels import ffi, lib
+    from . import _kernels
 except ImportError as error:
     raise ImportError(
         f"tinygrad_act: the C extension cannot be loaded ({error}); {_REMEDY}"
     ) from None
+
+ffi = _kernels.ffi
+
+# All that C offers, as plain attributes.  Callers write ``lib.tga_...`` at each call and keep no
+# other name for it: so capture.py can put itself between, and see every kernel that runs.
+lib = SimpleNamespace(**{name: getattr(_kernels.lib, name) for name in dir(_kernels.lib)})
 
 if _SOURCES not in (None, ffi.string(lib.tga_source_hash()).decode()):
     raise ImportError(f"tinygrad_act: the C extension is older than csrc/; {_REMEDY}")
@@ -34,8 +41,10 @@ NULL = ffi.NULL
 
 SMALL = 1 << 14  # bytes; above, the pool in csrc/memory.c saves the page faults
 BYTES = ffi.typeof("char[]")
-allocate_small = ffi.new_allocator(should_clear_after_alloc=False)
-allocate_large = ffi.new_allocator(lib.tga_alloc, lib.tga_free, should_clear_after_alloc=False)
+lib.allocate_small = ffi.new_allocator(should_clear_after_alloc=False)
+lib.allocate_large = ffi.new_allocator(
+    _kernels.lib.tga_alloc, _kernels.lib.tga_free, should_clear_after_alloc=False
+)
 
 
 def allocate(nbytes):
@@ -46,7 +55,7 @@ def allocate(nbytes):
     MemoryError
         If the system has none left.
     """
-    return (allocate_small if nbytes <= SMALL else allocate_large)(BYTES, nbytes)
+    return (lib.allocate_small if nbytes <= SMALL else lib.allocate_large)(BYTES, nbytes)
 
 
 def from_bytes(content):
@@ -125,11 +134,6 @@ def pointers(items):
 def integers(items):
     """A C list of int64."""
     return ffi.new("int64_t[]", items)
-
-
-def used_counter():
-    """Room for the one number that the random kernels report."""
-    return ffi.new("uint64_t *")
 
 
 # ---- rows of the .def files -----------------------------------------------------------------

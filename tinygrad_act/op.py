@@ -28,9 +28,6 @@ from .dtype import bool_, float32, float64, int64, promote
 from .formula import INTERPRETERS, REGISTRY, evaluate, formula, interpreter, interpreter_of
 
 lib = kernels.lib
-unary_forward = lib.tga_unary_forward  # looked up once: every op comes by here
-unary_backward = lib.tga_unary_backward
-binary_forward = lib.tga_binary_forward
 
 ACTIVATIONS = {}  # name -> Op: what a layer accepts as a string
 
@@ -292,7 +289,7 @@ class Elementwise(Op):
         a, b = pair(attrs) if attrs else (0.0, 0.0)
         y = empty(x.shape, x.dtype, x.size)
         if x.strides is None:
-            unary_forward(self.row, x.dtype.code, x.size, x.data, y.data, a, b)
+            lib.tga_unary_forward(self.row, x.dtype.code, x.size, x.data, y.data, a, b)
         else:
             walk = kernels.layout(x.shape, contiguous_strides(x.shape), x.strides)
             lib.tga_unary_forward_strided(self.row, x.dtype.code, walk, x.data, y.data, a, b)
@@ -307,7 +304,7 @@ class Elementwise(Op):
         a, b = pair(attrs) if attrs else (0.0, 0.0)
         gx = empty(gy.shape, gy.dtype, gy.size)
         if gy.strides is None and s.strides is None:
-            unary_backward(self.row, gy.dtype.code, gy.size, gy.data, s.data, gx.data, a, b)
+            lib.tga_unary_backward(self.row, gy.dtype.code, gy.size, gy.data, s.data, gx.data, a, b)
         else:
             walk = walk_broadcast(gy.shape, gy, s)
             lib.tga_unary_backward_strided(
@@ -427,13 +424,13 @@ class Binary(Op):
         code = x.dtype.code
         if x.shape == y.shape and x.strides is None and y.strides is None:
             z = empty(x.shape, x.dtype, x.size)
-            binary_forward(self.row, code, x.size, x.data, 1, y.data, 1, z.data)
+            lib.tga_binary_forward(self.row, code, x.size, x.data, 1, y.data, 1, z.data)
         elif y.shape == () and x.strides is None:
             z = empty(x.shape, x.dtype, x.size)
-            binary_forward(self.row, code, x.size, x.data, 1, y.data, 0, z.data)
+            lib.tga_binary_forward(self.row, code, x.size, x.data, 1, y.data, 0, z.data)
         elif x.shape == () and y.strides is None:
             z = empty(y.shape, y.dtype, y.size)
-            binary_forward(self.row, code, y.size, x.data, 0, y.data, 1, z.data)
+            lib.tga_binary_forward(self.row, code, y.size, x.data, 0, y.data, 1, z.data)
         else:
             shape = broadcast_shape(self.name, x.shape, y.shape)
             z = empty(shape, x.dtype, prod(shape))

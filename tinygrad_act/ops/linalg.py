@@ -18,8 +18,6 @@ from .shape import reshape, transpose
 
 lib = kernels.lib
 NULL = kernels.NULL
-linear_forward = lib.tga_linear_forward  # looked up once: small nets call them most
-linear_backward = lib.tga_linear_backward
 
 
 def _leading(x):
@@ -226,7 +224,7 @@ def _linear(x, w, b):
     if inputs != k or b.shape != (n,) or not dtype.is_float:
         _check_linear(x, w, b)
     y = empty((m, n), dtype, m * n)
-    status = linear_forward(dtype.code, m, n, k, x.data, w.data, b.data, y.data)
+    status = lib.tga_linear_forward(dtype.code, m, n, k, x.data, w.data, b.data, y.data)
     if status:
         kernels.check(status, "linear")
     return y
@@ -254,7 +252,7 @@ def _linear_fused(parents, gy, y, x, w, b):
         gb = empty(b, dtype, n)  # of b, which is not needed, the shape alone was saved
         pb = gb.data
     rows = prod(x.shape[:-1])
-    status = linear_backward(dtype.code, rows, n, k, gy.data, x.data, w.data, px, pw, pb)
+    status = lib.tga_linear_backward(dtype.code, rows, n, k, gy.data, x.data, w.data, px, pw, pb)
     if status:
         kernels.check(status, "linear")
     return gx, gw, gb

@@ -9,10 +9,14 @@ instruction set computes it.
 import os
 import threading
 
-from ..array import checked_shape, empty
+from ..array import checked_shape, copy_into, empty, index_view, mark_all_written, to_list
+from ..array import number as array_of_number
+from ..dtype import int64
 from ..op import kernels
 
 lib = kernels.lib
+
+WORD = 1 << 64
 
 
 class Generator:
@@ -25,24 +29,33 @@ class Generator:
 
     Attributes
     ----------
-    key : int
-        The seed.
-    offset : int
-        How many blocks of 128 random bits have been used.
+    state : Array of 2 int64
+        The key, which is the seed, and how many blocks of 128 random bits have been
+        drawn.  C reads it and moves it on, so a captured step can do without Python.
     """
 
-    __slots__ = ("key", "offset", "_lock")
+    __slots__ = ("state", "_lock")
 
     def __init__(self, seed):
         self._lock = threading.Lock()
+        self.state = empty((2,), int64, 2)
         self.manual_seed(seed)
 
     def manual_seed(self, seed):
         """Begin the stream of `seed`, an integer."""
         if not isinstance(seed, int) or isinstance(seed, bool):
             raise TypeError(f"manual_seed: seed must be an integer, not {seed!r}")
-        self.key = seed % (1 << 64)
-        self.offset = 0
+        self.set_state((seed % WORD, 0))
+
+    def get_state(self):
+        """The key and the number of blocks drawn, to go on from here another time."""
+        return tuple(word % WORD for word in to_list(self.state))
+
+    def set_state(self, state):
+        """Go on from what `get_state` gave."""
+        for place, word in enumerate(state):
+            signed = (word + WORD // 2) % WORD - WORD // 2
+            copy_into(index_view(self.state, place), array_of_number(signed, int64))
 
     def draw(self, kernel, shape, dtype, first, second, op):
         """A new array from a kernel of csrc/random.c."""
@@ -50,10 +63,9 @@ class Generator:
         if not dtype.is_float:
             raise TypeError(f"{op}: dtype must be float32 or float64, not {dtype}")
         y = empty(shape, dtype, size)
-        used = kernels.used_counter()
         with self._lock:  # two threads must not draw the same numbers
-            kernel(dtype.code, self.key, self.offset, size, first, second, y.data, used)
-            self.offset += used[0]
+            mark_all_written((self.state,), op)
+            kernel(dtype.code, self.state.data, size, first, second, y.data)
         return y
 
 
