@@ -25,6 +25,8 @@
 #define B_IN_PLACE_BYTES (1 << 20)
 /* m * n * k that is worth a thread: about 5 microseconds of one. */
 #define THREAD_WORK 500000.0
+/* An activation of one element takes as long as so many steps of k, or thereabouts. */
+#define ACTIVATION_STEPS 16
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 /* For a >= 0, b > 0; the common small cases without a division. */
@@ -41,7 +43,7 @@ typedef struct {
     double beta;
     char *c;
     int64_t ldc;
-    const char *bias;
+    tga_epilogue epilogue;
     int64_t size; /* bytes of an element */
     const tga_gemm_kernels *kernels;
     int pack_a;
@@ -59,6 +61,18 @@ static const char *b_at(const product *g, int64_t p, int64_t j)
     return g->b + (g->trans_b ? j * g->ldb + p : p * g->ldb + j) * g->size;
 }
 
+/* The epilogue's activation of m rows from i on, n columns from j on, of the finished C. */
+static void activate(const product *g, int64_t i, int64_t m, int64_t j, int64_t n)
+{
+    const tga_epilogue *e = &g->epilogue;
+    if (n == g->ldc) { /* rows without gaps are one long row */
+        n *= m;
+        m = 1;
+    }
+    for (int64_t at = (i * g->ldc + j) * g->size; m > 0; m--, at += g->ldc * g->size)
+        e->activation(n, g->c + at, (char *)e->y + at, e->a, e->b);
+}
+
 /* NULL, then nothing is packed, if there is no need or no memory. */
 static char *a_workspace(const product *g)
 {
@@ -71,6 +85,8 @@ static void block(const product *g, int64_t i0, int64_t i1, int64_t j0, int64_t 
                   char *a_pack, const char *b_pack)
 {
     const tga_gemm_kernels *kernels = g->kernels;
+    const int last = p + g->kc >= g->k;
+    const char *bias = g->epilogue.bias;
     tga_gemm_block block = {
         .n = j1 - j0,
         .k = min64(g->kc, g->k - p),
@@ -78,7 +94,7 @@ static void block(const product *g, int64_t i0, int64_t i1, int64_t j0, int64_t 
         .alpha = g->alpha,
         .beta = p == 0 ? g->beta : 1,
         .ldc = g->ldc,
-        .bias = g->bias && p + g->kc >= g->k ? g->bias + j0 * g->size : NULL,
+        .bias = bias && last ? bias + j0 * g->size : NULL,
     };
     int64_t mc = b_pack ? MC_BYTES / g->size : MC;
     mc = i1 - i0 < mc + mc / 2 ? i1 - i0 : div_up(i1 - i0, (i1 - i0 + mc / 2) / mc);
@@ -102,6 +118,8 @@ static void block(const product *g, int64_t i0, int64_t i1, int64_t j0, int64_t 
             kernels->block(&block);
         else
             kernels->direct(&block, g->trans_b, g->ldb);
+        if (last && g->epilogue.activation)
+            activate(g, i, block.m, j0, block.n);
     }
 }
 
@@ -206,7 +224,8 @@ static int rows_collide(int64_t ld, int64_t size)
 
 static void multiply(product *g)
 {
-    const double work = (double)g->m * (double)g->n * (double)g->k;
+    const double steps = (double)g->k + (g->epilogue.activation ? ACTIVATION_STEPS : 0);
+    const double work = (double)g->m * (double)g->n * steps;
     if (work < 2 * THREAD_WORK) {
         in_place(g, 0, g->m, 0, g->n, NULL);
         return;
@@ -233,9 +252,9 @@ static void multiply(product *g)
     tga_free(b_pack);
 }
 
-int tga_gemm(int dtype, int trans_a, int trans_b, int64_t m, int64_t n, int64_t k, double alpha,
-             const void *a, int64_t lda, const void *b, int64_t ldb, double beta, void *c,
-             int64_t ldc, const void *bias)
+int tga_gemm_epilogue(int dtype, int trans_a, int trans_b, int64_t m, int64_t n, int64_t k,
+                      double alpha, const void *a, int64_t lda, const void *b, int64_t ldb,
+                      double beta, void *c, int64_t ldc, tga_epilogue epilogue)
 {
     if (dtype != TGA_FLOAT32 && dtype != TGA_FLOAT64)
         return TGA_NO_KERNEL;
@@ -256,7 +275,7 @@ int tga_gemm(int dtype, int trans_a, int trans_b, int64_t m, int64_t n, int64_t 
         .beta = beta,
         .c = c,
         .ldc = ldc,
-        .bias = bias,
+        .epilogue = epilogue,
         .size = dtype == TGA_FLOAT32 ? 4 : 8,
         .kernels = &tga_kernels_current()->gemm[dtype == TGA_FLOAT64],
     };
@@ -264,7 +283,7 @@ int tga_gemm(int dtype, int trans_a, int trans_b, int64_t m, int64_t n, int64_t 
         g.a = g.b = c;
         g.lda = g.ldb = 0;
     }
-    if (k > 0 && n == 1 && m >= 32 && ldc == 1 && !bias) {
+    if (k > 0 && n == 1 && m >= 32 && ldc == 1 && !epilogue.bias) {
         /* A single column is the single row of B^T @ A^T, and vectors are full. */
         g.trans_a = !trans_b, g.a = b, g.lda = ldb;
         g.trans_b = !trans_a, g.b = a, g.ldb = lda;
@@ -272,6 +291,14 @@ int tga_gemm(int dtype, int trans_a, int trans_b, int64_t m, int64_t n, int64_t 
     }
     multiply(&g);
     return TGA_OK;
+}
+
+int tga_gemm(int dtype, int trans_a, int trans_b, int64_t m, int64_t n, int64_t k, double alpha,
+             const void *a, int64_t lda, const void *b, int64_t ldb, double beta, void *c,
+             int64_t ldc, const void *bias)
+{
+    return tga_gemm_epilogue(dtype, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc,
+                             (tga_epilogue){.bias = bias});
 }
 
 /* ---- a batch of products ------------------------------------------------------------- */

@@ -129,6 +129,19 @@ int tga_cpu_has(int isa);
 void tga_parallel(int64_t n, int64_t grain, void (*work)(void *context, int64_t begin, int64_t end),
                   void *context);
 
+/* gemm.c: tga_gemm, and what is done with a part of C when it is finished and still in
+ * a cache: bias (n) is added if there is one, and if there is an activation, y becomes
+ * activation(c).  y (m, n) has C's row step, and may be C. */
+typedef struct {
+    const void *bias;
+    tga_unary_fn *activation;
+    double a, b; /* its attributes */
+    void *y;
+} tga_epilogue;
+int tga_gemm_epilogue(int dtype, int trans_a, int trans_b, int64_t m, int64_t n, int64_t k,
+                      double alpha, const void *a, int64_t lda, const void *b, int64_t ldb,
+                      double beta, void *c, int64_t ldc, tga_epilogue epilogue);
+
 /* reduce.c: results is (parts, n), n <= 512, elements of `size` bytes; combine its
  * rows pairwise, as reduce.tmpl.h does with chunks, into the first. */
 void tga_combine_parts(tga_reduce_rows_fn *reduce_rows, size_t size, int64_t parts, int64_t n,

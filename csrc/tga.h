@@ -128,6 +128,11 @@ int tga_linear_forward(int dtype, int64_t m, int64_t n, int64_t k, const void *x
                        const void *b, void *y);
 int tga_linear_backward(int dtype, int64_t m, int64_t n, int64_t k, const void *gy, const void *x,
                         const void *w, void *gx, void *gw, void *gb);
+/* The same, and activation(y) of unary row op with its attributes, in one pass: while a part
+ * of the product is in a cache.  z (m, n): the product, for a backward that reads it; or NULL. */
+int tga_linear_activation_forward(int op, int dtype, int64_t m, int64_t n, int64_t k, const void *x,
+                                  const void *w, const void *b, void *z, void *y, double attr_a,
+                                  double attr_b);
 
 /* ---- losses: rows of loss.def, and cross-entropy ------------------------- */
 int tga_loss_find(const char *name);

@@ -11,13 +11,26 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle import CODES, GuardedPage, in_child, pointer, same_bits, threads
+from oracle import (
+    CODES,
+    ELEMENTWISE,
+    GuardedPage,
+    by_name,
+    in_child,
+    pointer,
+    same_bits,
+    threads,
+)
 
 import tinygrad_act as tga
 from tinygrad_act import Tensor, kernels
+from tinygrad_act.op import pair
 
 lib = kernels.lib
 ISAS = tga.supported_isas()
+ROWS = [op for op in ELEMENTWISE if op.row >= 0]
+# rows of C that threads share; C as a grid; B packed, with k in two blocks
+LARGE_LAYERS = [(2000, 3, 5), (100, 130, 80), (192, 40, 530)]
 TRANSPOSED = [(0, 0), (0, 1), (1, 0), (1, 1)]  # A, B
 
 
@@ -261,6 +274,38 @@ def test_linear_is_gemm_and_sum(dtype, isa):
         assert same_bits(gx, gemm(gy, w, np.empty_like(gx)))
         assert same_bits(gw, gemm(gy, x, np.empty_like(gw), trans_a=1))
         assert same_bits(gb, Tensor(gy).sum(axis=0).numpy())
+
+
+@pytest.mark.parametrize("op", ROWS, ids=by_name)
+def test_linear_with_activation_is_both(op, dtype, isa):
+    """One pass or two: the same bits, on any path, whether the product is kept or not."""
+    rng = np.random.default_rng(13)
+    code, attrs = CODES[dtype], pair(op.defaults)
+    for m, n, k in [(4, 5, 5), (1, 1, 1), (3, 2, 0), (0, 3, 2), (33, 17, 20), *LARGE_LAYERS]:
+        x, w = rng.normal(0, 1, (m, k)).astype(dtype), rng.normal(0, 1, (n, k)).astype(dtype)
+        b = rng.normal(0, 1, n).astype(dtype)
+        z, y = np.empty((m, n), dtype), np.empty((m, n), dtype)
+        assert lib.tga_linear_forward(code, m, n, k, *map(pointer, (x, w, b, z))) == 0
+        assert lib.tga_unary_forward(op.row, code, m * n, pointer(z), pointer(y), *attrs) == 0
+        for count in (1, 2) if m * n > 2000 else (1,):
+            kept, both, alone = [np.full((m, n), np.nan, dtype) for _ in range(3)]
+            for product, result in [(pointer(kept), both), (kernels.NULL, alone)]:
+                with threads(count):
+                    status = lib.tga_linear_activation_forward(
+                        op.row, code, m, n, k, pointer(x), pointer(w), pointer(b), product,
+                        pointer(result), *attrs,
+                    )  # fmt: skip
+                assert status == 0
+            assert same_bits(kept, z) and same_bits(both, y) and same_bits(alone, y), (m, n, k)
+
+
+def test_linear_with_an_activation_that_is_none():
+    x = np.ones((1, 1), "f4")
+    for op, dtype in [(-1, "float32"), (len(kernels.names("unary")), "float32"), (0, "int64")]:
+        status = lib.tga_linear_activation_forward(
+            op, CODES[dtype], 1, 1, 1, *[pointer(x)] * 5, 0.0, 0.0
+        )
+        assert status == lib.TGA_NO_KERNEL
 
 
 # ---- guarded memory -------------------------------------------------------------------------
