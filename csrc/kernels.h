@@ -60,7 +60,15 @@ typedef void tga_cross_entropy_fn(int64_t rows, int64_t classes, const void *log
                                   const int64_t *labels, void *sum);
 typedef void tga_cross_entropy_backward_fn(int64_t rows, int64_t classes, double factor,
                                            const void *log_p, const int64_t *labels, void *gx);
-typedef void tga_sgd_fn(int64_t n, void *p, const void *g, double lr);
+/* What an optimizer's kernel is told of its step, see update.tmpl.h. */
+typedef struct {
+    double lr, weight_decay, momentum, beta1, beta2, alpha, eps, scale, keep;
+    int nesterov;
+} tga_update_rates;
+typedef void tga_update_fn(int64_t n, void *p, const void *g, void *s, void *t,
+                           const tga_update_rates *rates);
+typedef void tga_clip_fn(int64_t n, void *g, double by);
+typedef double tga_sum_squares_fn(int64_t n, const void *g);
 
 /* gemm: a block of the product, at most TGA_GEMM_KC deep, as gemm.c hands it to
  * the kernels: C (m, n) = alpha * A @ B + beta * C + bias, bias (n) or NULL. */
@@ -105,7 +113,9 @@ typedef struct {
     tga_loss_backward_fn *loss_backward[2][LOSS_COUNT];
     tga_cross_entropy_fn *cross_entropy_forward[2];
     tga_cross_entropy_backward_fn *cross_entropy_backward[2];
-    tga_sgd_fn *sgd[2];
+    tga_update_fn *sgd[2], *momentum[2], *adam[2], *rmsprop[2], *adagrad[2];
+    tga_clip_fn *clip_value[2], *clip_scale[2];
+    tga_sum_squares_fn *sum_squares[2];
     tga_gemm_kernels gemm[2];
     tga_random_fn *random_uniform[2], *random_normal[2];
 } tga_kernels;

@@ -157,8 +157,30 @@ int tga_random_uniform(int dtype, void *state, int64_t n, double low, double hig
 int tga_random_normal(int dtype, void *state, int64_t n, double mean, double std, void *y);
 
 /* ---- parameter updates --------------------------------------------------- */
-/* p[j][i] -= lr * g[j][i] for `count` tensors of size[j] elements */
-int tga_sgd(int dtype, int64_t count, void **p, void **g, const int64_t *size, double lr);
+/* One step of an optimizer, for `count` parameters p of size[j] elements each, with
+ * their gradients g and what it remembers of earlier steps, all updated in place.
+ * lr, step: one double; step counts the updates and is advanced here.  Rates that
+ * stay the same are plain arguments.  The formulas stand in update.tmpl.h. */
+int tga_sgd(int dtype, int64_t count, void **p, void **g, const int64_t *size, const double *lr,
+            double weight_decay);
+int tga_momentum(int dtype, int64_t count, void **p, void **g, void **velocity, const int64_t *size,
+                 const double *lr, double momentum, int nesterov, double weight_decay);
+/* decoupled: weight decay as in AdamW, on p itself and not through the gradient */
+int tga_adam(int dtype, int64_t count, void **p, void **g, void **m, void **v, const int64_t *size,
+             const double *lr, double *step, double beta1, double beta2, double eps,
+             double weight_decay, int decoupled);
+int tga_rmsprop(int dtype, int64_t count, void **p, void **g, void **s, const int64_t *size,
+                const double *lr, double alpha, double eps, double weight_decay);
+int tga_adagrad(int dtype, int64_t count, void **p, void **g, void **s, const int64_t *size,
+                const double *lr, double eps, double weight_decay);
+
+/* Clipping, in place.  By value: into [-bound, bound].  By norm: all gradients are
+ * scaled by max_norm / *norm if *norm is above max_norm; tga_sum_squares adds the
+ * sum of their squares to *total, from which the norm is the square root. */
+int tga_clip_value(int dtype, int64_t count, void **g, const int64_t *size, double bound);
+int tga_sum_squares(int dtype, int64_t count, void **g, const int64_t *size, double *total);
+int tga_clip_norm(int dtype, int64_t count, void **g, const int64_t *size, const double *norm,
+                  double max_norm);
 /* cdef-end */
 
 #endif

@@ -90,6 +90,11 @@ def as_int64(pointer):
     return ffi.cast("int64_t *", pointer)
 
 
+def as_float64(pointer):
+    """The pointer as one to float64, which is what learning rates and step counts are."""
+    return ffi.cast("double *", pointer)
+
+
 def as_buffer(pointer, nbytes):
     """Python's buffer view of `nbytes` bytes from `pointer` on."""
     return ffi.buffer(pointer, nbytes)
