@@ -7,7 +7,7 @@ is asked of the function `pull_back`.  ``scalar.py`` and ``tensor.py`` stand on 
 """
 
 import threading
-from operator import attrgetter
+from operator import add, attrgetter
 
 _saved = attrgetter("saved")
 _RUNS_IN_PIECES = 0x20 | 0x80 | 0x200  # of the inspect module: generator, coroutine, both
@@ -132,7 +132,7 @@ def count_users(roots):
     return users
 
 
-def backward(seeds, pull_back, deliver, retain_graph=False, watched=()):
+def backward(seeds, pull_back, deliver, retain_graph=False, watched=(), add_to=add):
     """The chain rule: the gradient of a node is the sum over all nodes that use it.
 
     Nodes are visited in topological order.  Why an order is needed: in ``a = x * 2;
@@ -149,11 +149,14 @@ def backward(seeds, pull_back, deliver, retain_graph=False, watched=()):
         The gradient of each of the node's inputs; of an input without a node
         anything, since it is not looked at.
     deliver : function (node, gradient)
-        Told each contribution to the gradient of a leaf, for it to add up.
+        Told the gradient of each leaf, once and whole, when all have been found.
     retain_graph : bool
         Keep what the nodes saved, so that backward can run again.
     watched : container of Node
-        Nodes on the way whose gradient `deliver` is told as well, once and whole.
+        Nodes on the way whose gradient `deliver` is told as well, in their turn.
+    add_to : function (sum, gradient) -> sum
+        How a third and further gradient is added to the sum of the first two, which it may
+        overwrite: nobody else holds that.  Default: ``+``.
 
     Raises
     ------
@@ -168,12 +171,12 @@ def backward(seeds, pull_back, deliver, retain_graph=False, watched=()):
             f"write backward(retain_graph=True) the first time to run it twice"
         )
     gradients = dict(seeds)
+    sums = set()  # the nodes whose gradient is a sum made here
     ready = [node for node in gradients if users[node] == 0]
     for node in ready:  # grows, too
-        gradient = gradients.pop(node)
         if node.op is None:  # a leaf that is itself an output
-            deliver(node, gradient)
             continue
+        gradient = gradients.pop(node)
         if watched and node in watched:
             deliver(node, gradient)
         contributions = pull_back(node, gradient)
@@ -182,12 +185,16 @@ def backward(seeds, pull_back, deliver, retain_graph=False, watched=()):
         for parent, contribution in zip(node.parents, contributions):
             if parent is None:
                 continue
-            if parent.op is None:
-                deliver(parent, contribution)
-                continue
-            if parent in gradients:
-                contribution = gradients[parent] + contribution
-            gradients[parent] = contribution
-            users[parent] -= 1
-            if users[parent] == 0:
-                ready.append(parent)
+            if parent not in gradients:
+                gradients[parent] = contribution
+            elif parent in sums:
+                gradients[parent] = add_to(gradients[parent], contribution)
+            else:
+                gradients[parent] = gradients[parent] + contribution
+                sums.add(parent)
+            if parent.op is not None:
+                users[parent] -= 1
+                if users[parent] == 0:
+                    ready.append(parent)
+    for leaf, gradient in gradients.items():  # all others have been passed on
+        deliver(leaf, gradient)

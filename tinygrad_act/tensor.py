@@ -761,45 +761,41 @@ def _run(seeds, create_graph, retain_graph, found=None):
     """
     taken = {id(seed.array.version) for seed in seeds.values()}
 
-    def deliver_recorded(node, tensor):
-        if found is not None and node not in found:
-            return
-        before = node.grad if found is None else found.get(node)
-        if before is not None:
-            tensor = before + tensor
-        elif id(tensor.array.version) in taken or tensor.array.strides is not None:
-            tensor = tensor.clone()
-        else:
-            taken.add(id(tensor.array.version))
-        if found is None:
-            node.grad = tensor
-        else:
-            found[node] = tensor
-
     def deliver(node, gradient):
         if found is not None and node not in found:
             return
-        before = node.grad if found is None else found.get(node)
-        if before is not None:
-            gradient = arith.add.forward(before.array, gradient)
-        elif id(gradient.version) in taken or gradient.strides is not None:
-            gradient = convert(gradient, gradient.dtype)
-        else:
-            taken.add(id(gradient.version))
-        tensor = _new(Tensor)  # _wrap, written out
-        tensor.array = gradient
-        tensor.node = None
+        before = node.grad if found is None else None
+        if not create_graph:
+            if before is not None:
+                gradient = arith.add.forward(before.array, gradient)
+            gradient = _wrap(gradient, None)
+        elif before is not None:
+            gradient = before + gradient
+        memory = id(gradient.array.version)
+        if memory in taken or gradient.array.strides is not None:
+            gradient = gradient.clone()
+            memory = id(gradient.array.version)
+        taken.add(memory)
         if found is None:
-            node.grad = tensor
+            node.grad = gradient
         else:
-            found[node] = tensor
+            found[node] = gradient
 
     retain_graph = create_graph if retain_graph is None else retain_graph
     if create_graph:
-        graph.backward(seeds, _pull_back_recorded, deliver_recorded, retain_graph, found)
-        return
-    arrays = {node: seed.array for node, seed in seeds.items()}
-    graph.backward(arrays, _pull_back, deliver, retain_graph, found)
+        graph.backward(seeds, _pull_back_recorded, deliver, retain_graph, found)
+    else:
+        arrays = {node: seed.array for node, seed in seeds.items()}
+        graph.backward(arrays, _pull_back, deliver, retain_graph, found, _add_to)
+
+
+def _add_to(total, gradient):
+    """total += gradient, for two arrays of one shape; total lies in C order."""
+    if gradient.strides is not None:
+        return arith.add.forward(total, gradient)
+    code, row = total.dtype.code, arith.add.row
+    lib.tga_binary_forward(row, code, total.size, total.data, 1, gradient.data, 1, total.data)
+    return total
 
 
 def _check_fresh(node):
