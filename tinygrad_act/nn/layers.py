@@ -1,8 +1,10 @@
 """Layers: the linear layer, the activations as modules, and a chain of modules."""
 
 from functools import partial
+from math import prod
 
 from ..creation import zeros
+from ..graph import no_grad
 from ..op import ACTIVATIONS
 from ..tensor import Tensor
 from . import init
@@ -74,6 +76,154 @@ class Sequential(Module):
 
     def __iter__(self):
         return (module for _, module in self.children())
+
+
+class Flatten(Module):
+    """All axes but the first become one: (N, C, H, W) to (N, C * H * W)."""
+
+    def forward(self, x):
+        return x.reshape(x.shape[0], prod(x.shape[1:]))
+
+
+class MaxoutLinear(Module):
+    """Dense maxout: of `pieces` linear functions of x, the largest, for each output.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Sizes of the last axis of x and of y.
+    pieces : int
+        Default: 2.
+    initialize, dtype : as of `Linear`
+
+    Notes
+    -----
+    Goodfellow, Warde-Farley, Mirza, Courville and Bengio, "Maxout networks" (2013).
+
+    Examples
+    --------
+    >>> layer = MaxoutLinear(3, 5)
+    >>> layer(zeros(4, 3)).shape, layer.linear.weight.shape
+    ((4, 5), (10, 3))
+    """
+
+    def __init__(self, inputs, outputs, pieces=2, initialize=init.xavier, dtype="float32"):
+        self.linear = Linear(inputs, outputs * pieces, initialize=initialize, dtype=dtype)
+        self.pieces = pieces
+
+    def forward(self, x):
+        return self.linear(x).maxout(pieces=self.pieces)
+
+    def __repr__(self):
+        outputs, inputs = self.linear.weight.shape
+        return f"MaxoutLinear({inputs}, {outputs // self.pieces}, pieces={self.pieces})"
+
+
+# ---- recurrent cells ------------------------------------------------------------------------
+
+
+class RNNCell(Module):
+    """One step of a simple recurrent network: h' = tanh(W x + b + U h + c).
+
+    Parameters
+    ----------
+    inputs, units : int
+        Sizes of the last axis of x and of h.
+    activation : str or function
+        Default: "tanh".
+    dtype : str or DType
+        Default: float32.
+
+    Notes
+    -----
+    Elman, "Finding structure in time" (1990).  Input weights begin as in `Linear`, those from
+    step to step orthonormal.  There is one bias, since two would only be added up.
+
+    Examples
+    --------
+    >>> cell = RNNCell(3, 5)
+    >>> h = None
+    >>> for x in zeros(7, 4, 3):  # 7 steps of a batch of 4
+    ...     h = cell(x, h)
+    >>> h.shape
+    (4, 5)
+    """
+
+    def __init__(self, inputs, units, activation="tanh", dtype="float32"):
+        self.input = Linear(inputs, units, dtype=dtype)
+        self.recurrent = Linear(units, units, bias=False, initialize=init.orthogonal, dtype=dtype)
+        self.activation = Activation(activation)
+
+    def forward(self, x, h=None):
+        """The state after one more step.
+
+        Parameters
+        ----------
+        x : Tensor, (N, inputs)
+        h : Tensor, (N, units), optional
+            The state before.  Default: zeros.
+        """
+        total = self.input(x)
+        if h is not None:
+            total = total + self.recurrent(h)
+        return self.activation(total)
+
+
+class LSTMCell(Module):
+    """One step of a long short-term memory.
+
+    Parameters
+    ----------
+    inputs, units : int
+        Sizes of the last axis of x and of the state.
+    dtype : str or DType
+        Default: float32.
+
+    Notes
+    -----
+    Hochreiter and Schmidhuber, "Long short-term memory" (1997), with the forget gate of Gers,
+    Schmidhuber and Cummins, "Learning to forget" (2000), whose bias begins with 1, so that at
+    first the memory lasts.  The rows of the weights belong to the input gate, the forget gate,
+    the new content and the output gate, in this order.
+
+    Examples
+    --------
+    >>> cell = LSTMCell(3, 5)
+    >>> state = None
+    >>> for x in zeros(7, 4, 3):  # 7 steps of a batch of 4
+    ...     h, c = state = cell(x, state)
+    >>> h.shape, c.shape
+    ((4, 5), (4, 5))
+    """
+
+    def __init__(self, inputs, units, dtype="float32"):
+        self.input = Linear(inputs, 4 * units, dtype=dtype)
+        self.recurrent = Linear(units, 4 * units, bias=False, dtype=dtype)
+        with no_grad():
+            self.input.bias[units : 2 * units].fill_(1.0)
+        self.units = units
+
+    def forward(self, x, state=None):
+        """The output and the memory after one more step.
+
+        Parameters
+        ----------
+        x : Tensor, (N, inputs)
+        state : pair of Tensor, each (N, units), optional
+            Output and memory before.  Default: zeros.
+        """
+        gates = self.input(x)
+        if state is not None:
+            gates = gates + self.recurrent(state[0])
+        n = self.units
+        enters, stays, content, leaves = (gates[..., k * n : (k + 1) * n] for k in range(4))
+        memory = enters.sigmoid() * content.tanh()
+        if state is not None:
+            memory = stays.sigmoid() * state[1] + memory
+        return leaves.sigmoid() * memory.tanh(), memory
+
+
+# ---- activations ----------------------------------------------------------------------------
 
 
 class Activation(Module):
