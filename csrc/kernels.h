@@ -53,13 +53,22 @@ typedef void tga_reduce_fn(int64_t n, const void *x, void *y);
 typedef void tga_reduce_rows_fn(int64_t rows, int64_t n, const void *x, int64_t step, void *y);
 typedef void tga_softmax_fn(int64_t rows, int64_t n, const void *x, void *y);
 typedef void tga_softmax_backward_fn(int64_t rows, int64_t n, const void *gy, const void *y, void *gx);
-/* The sum of n losses, not scaled: one element. */
-typedef void tga_loss_fn(int64_t n, const void *x, const void *t, void *sum);
-typedef void tga_loss_backward_fn(int64_t n, double factor, const void *x, const void *t, void *gx);
-typedef void tga_cross_entropy_fn(int64_t rows, int64_t classes, const void *log_p,
-                                  const int64_t *labels, void *sum);
-typedef void tga_cross_entropy_backward_fn(int64_t rows, int64_t classes, double factor,
-                                           const void *log_p, const int64_t *labels, void *gx);
+/* The sum of n losses, not scaled: one element; a: the row's attribute. */
+typedef void tga_loss_fn(int64_t n, const void *x, const void *t, double a, void *sum);
+typedef void tga_loss_backward_fn(int64_t n, double factor, const void *x, const void *t, double a,
+                                  void *gx);
+/* What the losses of a class share; see loss.tmpl.h. */
+typedef struct {
+    int64_t n;       /* classes */
+    int64_t ignored; /* the label of rows that count nothing */
+    double smoothing;
+    const void *weight;  /* (classes), or NULL: all 1 */
+    double total_weight; /* of all classes */
+} tga_classes;
+typedef void tga_class_fn(const tga_classes *c, int64_t rows, const void *log_p,
+                          const int64_t *labels, void *value, void *sum);
+typedef void tga_class_backward_fn(const tga_classes *c, int64_t rows, const int64_t *labels,
+                                   const void *factor, int64_t step, void *gx);
 /* What an optimizer's kernel is told of its step, see update.tmpl.h. */
 typedef struct {
     double lr, weight_decay, momentum, beta1, beta2, alpha, eps, scale, keep;
@@ -111,8 +120,8 @@ typedef struct {
     tga_softmax_backward_fn *softmax_backward[2][2];
     tga_loss_fn *loss_forward[2][LOSS_COUNT];
     tga_loss_backward_fn *loss_backward[2][LOSS_COUNT];
-    tga_cross_entropy_fn *cross_entropy_forward[2];
-    tga_cross_entropy_backward_fn *cross_entropy_backward[2];
+    tga_class_fn *class_forward[2];
+    tga_class_backward_fn *cross_entropy_backward[2], *nll_backward[2];
     tga_update_fn *sgd[2], *momentum[2], *adam[2], *rmsprop[2], *adagrad[2];
     tga_clip_fn *clip_value[2], *clip_scale[2];
     tga_sum_squares_fn *sum_squares[2];

@@ -134,21 +134,32 @@ int tga_linear_activation_forward(int op, int dtype, int64_t m, int64_t n, int64
                                   const void *w, const void *b, void *z, void *y, double attr_a,
                                   double attr_b);
 
-/* ---- losses: rows of loss.def, and cross-entropy ------------------------- */
+/* ---- losses: rows of loss.def, and the loss of a class -------------------- */
 int tga_loss_find(const char *name);
 const char *tga_loss_name(int op);
-/* scale * sum over i of loss(x[i], t[i]) -> total[0] */
-int tga_loss_forward(int op, int dtype, int64_t n, const void *x, const void *t, double scale,
-                     void *total);
-/* gx[i] = gy[0] * scale * d loss(x[i], t[i]) / dx[i] */
+/* scale * sum over i of loss(x[i], t[i], a) -> total[0] */
+int tga_loss_forward(int op, int dtype, int64_t n, const void *x, const void *t, double a,
+                     double scale, void *total);
+/* gx[i] = gy[0] * scale * d loss(x[i], t[i], a) / dx[i] */
 int tga_loss_backward(int op, int dtype, int64_t n, const void *gy, const void *x, const void *t,
-                      double scale, void *gx);
-/* logits (rows, classes), labels (rows); log_p (rows, classes) is kept for backward.
- * TGA_BAD_LABEL if a label is outside [0, classes). */
-int tga_cross_entropy_forward(int dtype, int64_t rows, int64_t classes, const void *logits,
-                              const int64_t *labels, double scale, void *log_p, void *total);
-int tga_cross_entropy_backward(int dtype, int64_t rows, int64_t classes, const void *gy,
-                               const void *log_p, const int64_t *labels, double scale, void *glogits);
+                      double a, double scale, void *gx);
+
+/* The loss of row i of (rows, classes) is -weight[labels[i]] * log_p[i, labels[i]], and 0 if its
+ * label is `ignored`; weight (classes) may be NULL: all 1.  Cross-entropy takes logits, whose
+ * log_softmax is log_p, and spreads the part `smoothing` of the target over all classes.
+ * y is (rows) for TGA_EACH, else one element: TGA_MEAN divides by the sum of weight[labels[i]].
+ * TGA_BAD_LABEL if a label is outside [0, classes) and not ignored. */
+enum tga_reduction { TGA_EACH, TGA_SUM, TGA_MEAN };
+int tga_nll_forward(int dtype, int reduction, int64_t rows, int64_t classes, const void *log_p,
+                    const int64_t *labels, const void *weight, int64_t ignored, void *y);
+int tga_nll_backward(int dtype, int reduction, int64_t rows, int64_t classes, const void *gy,
+                     const int64_t *labels, const void *weight, int64_t ignored, void *gx);
+int tga_cross_entropy_forward(int dtype, int reduction, int64_t rows, int64_t classes,
+                              const void *logits, const int64_t *labels, const void *weight,
+                              int64_t ignored, double smoothing, void *y);
+int tga_cross_entropy_backward(int dtype, int reduction, int64_t rows, int64_t classes,
+                               const void *gy, const void *logits, const int64_t *labels,
+                               const void *weight, int64_t ignored, double smoothing, void *gx);
 
 /* ---- random numbers ------------------------------------------------------ */
 /* state: two uint64, the key of a stream and how many of its blocks have been drawn, which a

@@ -491,21 +491,29 @@ def test_loss(op, dtype):
         x = np.concatenate([x, near.astype(dtype), (1 - near).astype(dtype), [1e-38, 0.5]])
     x = x.astype(dtype)
     t = rng.choice([least, most, *rng.uniform(least, most, 5)], x.size).astype(dtype)
+    attrs = {name: attr.drawn for name, attr in op.attrs.items() if isinstance(attr, tga.Attr)}
+    for which in range(2) if attrs else [0]:
+        _check_loss(op, dtype, x, t, {name: drawn[which] for name, drawn in attrs.items()})
+
+
+def _check_loss(op, dtype, x, t, attrs):
     with mp.workdps(60):
-        values = [op.f(mpf(float(a)), mpf(float(b))) for a, b in zip(x, t, strict=True)]
-        slopes = [op.dx(mpf(float(a)), mpf(float(b))) for a, b in zip(x, t, strict=True)]
-    values, slopes = Truth(values), Truth(slopes)
+        given = {name: mpf(value) for name, value in attrs.items()}
+        points = [(mpf(float(a)), mpf(float(b))) for a, b in zip(x, t, strict=True)]
+        values = Truth([mpf(op.f(*point, **given)) for point in points])
+        slopes = Truth([mpf(op.dx(*point, **given)) for point in points])
     one, code = np.ones(1, dtype), CODES[dtype]
+    a = sum(attrs.values())
     for name in ISAS:
         with tga.use_isa(name):
             y = np.empty_like(x)
             for i in range(x.size):
                 at = [pointer(a[i:]) for a in (x, t, y)]
-                assert lib.tga_loss_forward(op.row, code, 1, *at[:2], 1.0, at[2]) == 0
+                assert lib.tga_loss_forward(op.row, code, 1, *at[:2], a, 1.0, at[2]) == 0
             check_ulps(op.name, dtype, x, y, values, op.max_ulp)
             gx = np.empty_like(x)
             status = lib.tga_loss_backward(
-                op.row, code, x.size, pointer(one), pointer(x), pointer(t), 1.0, pointer(gx)
+                op.row, code, x.size, pointer(one), pointer(x), pointer(t), a, 1.0, pointer(gx)
             )
             assert status == 0
             tail = None if op.dx_abs is None else tga.op.Tail(math.inf, max_abs=op.dx_abs)
@@ -682,9 +690,9 @@ def loss_call(op, code):
     def call(x, t, gx):
         x[:], t[:] = 0.5, 0.25
         one = np.ones(1, x.dtype)
-        lib.tga_loss_forward(op.row, code, x.size, pointer(x), pointer(t), 1.0, pointer(one))
+        lib.tga_loss_forward(op.row, code, x.size, pointer(x), pointer(t), 1.0, 1.0, pointer(one))
         lib.tga_loss_backward(
-            op.row, code, x.size, pointer(one), pointer(x), pointer(t), 1.0, pointer(gx)
+            op.row, code, x.size, pointer(one), pointer(x), pointer(t), 1.0, 1.0, pointer(gx)
         )
 
     return call

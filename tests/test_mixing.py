@@ -271,7 +271,7 @@ def losses_of(op, x, t, scale=1.0):
     total = np.empty(1, x.dtype)
     code = CODES[x.dtype.name]
     status = lib.tga_loss_forward(
-        op.row, code, x.size, pointer(x), pointer(t), scale, pointer(total)
+        op.row, code, x.size, pointer(x), pointer(t), 1.0, scale, pointer(total)
     )
     assert status == 0
     return total[0]
@@ -337,7 +337,7 @@ def test_cross_entropy_in_threads(dtype, isa):
 def test_nothing_beyond_the_elements_is_touched(isa, dtype):
     code = CODES[dtype]
     labels = np.zeros(80, "int64")
-    one, half = np.ones(1, dtype), 0.5
+    one, ones = np.ones(1, dtype), np.ones(80, dtype)
 
     def reduce(n, width, x, y, z):
         for op in ("sum", "max", "min"):
@@ -360,12 +360,16 @@ def test_nothing_beyond_the_elements_is_touched(isa, dtype):
     def cross_entropy(n, rows, x, y, z):
         label = kernels.as_int64(pointer(labels))
         if n:
-            lib.tga_cross_entropy_forward(
-                code, rows, n, pointer(x), label, half, pointer(y), pointer(one)
-            )
-            lib.tga_cross_entropy_backward(
-                code, rows, n, pointer(one), pointer(y), label, half, pointer(z)
-            )
+            for weight, smoothing in ((kernels.NULL, 0.0), (pointer(ones), 0.5)):
+                given = (2, rows, n)  # the mean
+                lib.tga_cross_entropy_forward(
+                    code, *given, pointer(x), label, weight, -1, smoothing, pointer(one)
+                )
+                lib.tga_cross_entropy_backward(
+                    code, *given, pointer(one), pointer(x), label, weight, -1, smoothing, pointer(z)
+                )
+                lib.tga_nll_forward(code, *given, pointer(x), label, weight, -1, pointer(one))
+                lib.tga_nll_backward(code, *given, pointer(one), label, weight, -1, pointer(z))
 
     def work(report):
         pages = [GuardedPage(2) for _ in range(3)]

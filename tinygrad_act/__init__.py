@@ -76,7 +76,19 @@ from .ops.arithmetic import (
 )
 from .ops.arithmetic import pow_ as pow
 from .ops.linalg import linear, matmul
-from .ops.loss import bce, bce_with_logits, cross_entropy, mse
+from .ops.loss import (
+    bce,
+    bce_with_logits,
+    cosine_similarity,
+    cross_entropy,
+    hinge,
+    huber,
+    kl_div,
+    l1,
+    mse,
+    nll,
+    smooth_l1,
+)
 from .ops.reduction import max_ as max
 from .ops.reduction import mean
 from .ops.reduction import min_ as min
