@@ -4,21 +4,28 @@ import statistics
 import time
 
 
-def seconds_per_call(function, at_least=0.02, samples=7):
+def seconds_per_call(function, sample=0.005, samples=9, budget=0.5):
     """The median over samples of the time of one call, in seconds.
 
     Parameters
     ----------
     function : callable without arguments
-    at_least : float
-        Seconds that one sample takes, so that the clock's own cost vanishes.
+    sample : float
+        Seconds that one sample takes at least, so that the clock's own cost vanishes.
     samples : int
+        How many are taken, unless they take too long.
+    budget : float
+        Seconds after which the samples end, once there are three.
     """
+    _time(function, 1)  # the first call may compile, allocate, touch memory
     calls = 1
-    while (elapsed := _time(function, calls)) < at_least / 4:
+    while (elapsed := _time(function, calls)) < sample / 4:
         calls *= 4
-    calls = max(1, round(calls * at_least / elapsed))
-    return statistics.median(_time(function, calls) / calls for _ in range(samples))
+    calls = max(1, round(calls * sample / elapsed))
+    times = []
+    while len(times) < 3 or (len(times) < samples and sum(times) < budget):
+        times.append(_time(function, calls))
+    return statistics.median(times) / calls
 
 
 def _time(function, calls):

@@ -1,12 +1,23 @@
-"""The topics: each a module with one function per peer, named as the peer.
+"""The topics: each a module with one function for each column of its table.
 
-Such a function yields pairs of a case's name and a function to be timed.  Peers that
-do a case in several styles yield it for the faster one, or under names of their own.
+Such a function is named after a peer's package, with a style where there are several:
+``torch``, ``torch_by_hand``.  It yields a `Case` for each thing the peer does.  ``limit``
+is the machine's own peer, measured by a C program; ``c_...`` are programs in C.
+
+The first line of the module's docstring is the title.  Besides it may have
+
+    GROUPS      which cases are summed up in one line, against whom
+    THREADED    True if more threads make a difference; else it is run with one
+    TOLERANCE   how far the values of two peers may be apart, relatively; default: 1e-4
+    rate(case)  the amount of work of a case and its unit, for a figure such as GFLOP/s
 """
 
-TOPICS = {
-    "xor_step": "one eager training step of the XOR nets, graph rebuilt each time",
-    "overhead": "a chain of 1000 recorded 5x5 ops, forward and backward; per op",
-    "gemm": "matrix products, float32",
-    "activations": "activations on float32, forward and forward + backward",
-}
+TOPICS = (
+    "limits",
+    "gemm",
+    "activations",
+    "bandwidth",
+    "overhead",
+    "xor_step",
+    "import_time",
+)

@@ -1,55 +1,144 @@
-"""Matrix products in float32: squares, the layers of small nets, transposed operands.
+"""Matrix products: squares, the layers of small and middle-sized nets, transposed operands.
 
-NN is x @ w, NT is x @ w.T and TN is x.T @ w, where .T is a view.
+NN is x @ w, NT is x @ w.T and TN is x.T @ w, where .T is a view; x is M by K and w is K
+by N then.  The peers write into a result that exists already, which is their fastest
+way; we make a new one, as `Tensor @ Tensor` does.
 """
 
-SHAPES = (
-    [("NN", n, n, n) for n in (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)]
-    + [
-        (case, m, k, n)
-        for case in ("NN", "NT", "TN")
-        for m, k, n in [
-            (4, 5, 5),
-            (128, 784, 128),
-            (128, 9216, 128),
-            (128, 128, 10),
-            (4096, 288, 64),
-        ]
-    ]
-    + [(case, n, n, n) for case in ("NT", "TN") for n in (64, 256, 1024)]
-)
+from benchmarks.cases import Case, Group
+from benchmarks.machine_limits import limit as greatest
 
-
-def _cases(product, make):
-    for case, m, k, n in SHAPES:
-        x = make(k, m).T if case == "TN" else make(m, k)
-        w = make(n, k).T if case == "NT" else make(k, n)
-        yield f"{case} {m}x{k}x{n}", lambda x=x, w=w: product(x, w)
+THREADED = True
+TOLERANCE = 1e-3
+SQUARES = (4, 5, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048)
+LAYERS = ((4, 5, 5), (128, 784, 128), (128, 9216, 128), (128, 128, 10), (4096, 288, 64))
+SHAPES = [("NN", n, n, n) for n in SQUARES]
+SHAPES += [(how, n, n, n) for n in (64, 256, 1024) for how in ("NT", "TN")]
+SHAPES += [(how, *shape) for shape in LAYERS for how in ("NN", "NT", "TN")]
+CASES = {
+    f"{dtype} {how} {m}x{k}x{n}": (dtype, how, m, k, n)
+    for dtype in ("float32", "float64")
+    for how, m, k, n in SHAPES
+}
 
 
 def flops(case):
-    """Floating-point operations of a case, by its name."""
-    m, k, n = map(int, case.split()[1].split("x"))
+    """Floating-point operations of a case."""
+    _, _, m, k, n = CASES[case]
     return 2 * m * k * n
+
+
+def rate(case):
+    """A small product is given as a time, since the call is the cost there."""
+    return (flops(case), "GFLOP/s") if flops(case) > 20_000 else (0, "")
+
+
+def _is_large(case, dtype):
+    return CASES[case][0] == dtype and min(CASES[case][2:]) >= 64
+
+
+def _is_small(case):
+    dtype, _, m, k, n = CASES[case]
+    return dtype == "float32" and (max(m, k, n) <= 48 or min(m, k, n) < 32)
+
+
+def _is_large_square(case):
+    dtype, how, m, k, n = CASES[case]
+    return dtype == "float32" and how == "NN" and m == k == n >= 512
+
+
+GROUPS = [
+    Group("float32, all of M, K, N >= 64", lambda case: _is_large(case, "float32")),
+    Group("float64, all of M, K, N >= 64", lambda case: _is_large(case, "float64")),
+    Group("float32, at most 48, or skinny", _is_small, ["numpy"]),
+    Group("float32, at most 48, or skinny", _is_small, ["torch"]),
+    Group("float32, squares 512 to 2048", _is_large_square, ["limit"]),
+]
+
+
+def operands():
+    """Name, how, x and w of each case as they are stored: TN has x as K by M."""
+    import numpy as np
+
+    for name, (dtype, how, m, k, n) in CASES.items():
+        rng = np.random.default_rng(0)
+        x = rng.random((k, m) if how == "TN" else (m, k), dtype) - 0.5
+        w = rng.random((n, k) if how == "NT" else (k, n), dtype) - 0.5
+        yield name, how, x, w
+
+
+def _case(name, call):
+    def value():
+        y = call()
+        return float(y[0, 0]), float(y[-1, -1])
+
+    return Case(name, call, value=value)
 
 
 def tinygrad_act():
     """Tensor @ Tensor."""
-    import tinygrad_act
+    from tinygrad_act import Tensor
 
-    return _cases(lambda x, w: x @ w, tinygrad_act.rand)
+    for name, how, x, w in operands():
+        x, w = Tensor(x), Tensor(w)
+        x, w = x.T if how == "TN" else x, w.T if how == "NT" else w
+        yield _case(name, lambda x=x, w=w: x @ w)
 
 
 def numpy():
-    """ndarray @ ndarray, which calls OpenBLAS."""
-    import numpy
+    """numpy.matmul, which calls OpenBLAS."""
+    import numpy as np
 
-    rng = numpy.random.default_rng(0)
-    return _cases(lambda x, w: x @ w, lambda *shape: rng.random(shape, numpy.float32))
+    for name, how, x, w in operands():
+        x, w = x.T if how == "TN" else x, w.T if how == "NT" else w
+        y = x @ w
+        yield _case(name, lambda x=x, w=w, y=y: np.matmul(x, w, out=y))
+
+
+def scipy():
+    """BLAS's gemm; it stores by columns, so it multiplies the transposed matrices."""
+    from scipy.linalg import blas
+
+    for name, how, x, w in operands():
+        gemm = blas.sgemm if name.startswith("float32") else blas.dgemm
+        x, w, nt, tn = x.T, w.T, how == "NT", how == "TN"
+        y = gemm(1.0, w, x, trans_a=nt, trans_b=tn)
+
+        def call(gemm=gemm, x=x, w=w, y=y, nt=nt, tn=tn):
+            return gemm(1.0, w, x, 0.0, y, nt, tn, 1)
+
+        yield _case(name, call)
 
 
 def torch():
-    """Tensor @ Tensor, which calls MKL or oneDNN."""
+    """torch.mm, which calls MKL or oneDNN."""
     import torch
 
-    return _cases(lambda x, w: x @ w, torch.rand)
+    torch.set_grad_enabled(False)
+    for name, how, x, w in operands():
+        x, w = torch.from_numpy(x), torch.from_numpy(w)
+        x, w = x.T if how == "TN" else x, w.T if how == "NT" else w
+        y = torch.mm(x, w)
+        yield _case(name, lambda x=x, w=w, y=y: torch.mm(x, w, out=y))
+
+
+def jax():
+    """jnp.matmul, compiled."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    product = {
+        "NN": jax.jit(lambda x, w: x @ w),
+        "NT": jax.jit(lambda x, w: x @ w.T),
+        "TN": jax.jit(lambda x, w: x.T @ w),
+    }
+    for name, how, x, w in operands():
+        x, w = jax.numpy.asarray(x), jax.numpy.asarray(w)
+        yield _case(name, lambda f=product[how], x=x, w=w: f(x, w).block_until_ready())
+
+
+def limit():
+    """As many multiply-adds as the processor can do without any memory."""
+    for name, (dtype, *_) in CASES.items():
+        if flops(name) > 20_000:
+            yield Case(name, flops(name) / greatest(f"fma_{dtype}"))

@@ -1,36 +1,45 @@
-"""One eager training step of the XOR nets, as a user would write it.
+"""One eager training step of the XOR nets, as a user would write it; the graph is new each time.
 
 Forward, backward, update, 4 rows, learning rate 0.1, binary cross-entropy.  PyTorch
 twice: with nn.Sequential, BCELoss and optim.SGD; and by hand, with as few calls as
 it can be done with.
 """
 
-NETS = {
-    "small 2-2-1": [2, 2, 1],
-    "wide 2-5-4-1": [2, 5, 4, 1],
-    "deep 2-5-(5x9)-1": [2] + [5] * 10 + [1],
-}
-HIDDEN = ("sigmoid", "relu")
-X = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
-T = [[0.0], [1.0], [1.0], [0.0]]
+from benchmarks.cases import Case, Group
+from benchmarks.nets import LEARNING_RATE, T, X, each, start
+
+GROUPS = [
+    Group("against PyTorch as in its tutorials", against=["torch_nn"]),
+    Group("against PyTorch by hand", against=["torch_by_hand"]),
+    Group("deep net, against PyTorch by hand", lambda case: "deep" in case, ["torch_by_hand"]),
+]
 
 
 def _cases(make_step):
-    for net, sizes in NETS.items():
-        for hidden in HIDDEN:
-            yield f"{net} {hidden}", make_step(sizes, hidden)
+    for name, sizes, hidden in each():
+        step = make_step(sizes, hidden)
+
+        def value(step=step):
+            """The cost of the first step and of one a little later."""
+            costs = [float(step()) for _ in range(20)]
+            return costs[0], costs[-1]
+
+        yield Case(name, step, value=value)
 
 
 def tinygrad_act():
     """nn.Sequential, bce and optim.SGD."""
-    from tinygrad_act import Tensor, bce, nn, optim
+    from tinygrad_act import Tensor, bce, nn, no_grad, optim
 
     def make_step(sizes, hidden):
         layers = []
-        for inputs, outputs in zip(sizes, sizes[1:]):
-            layers += [nn.Linear(inputs, outputs, initialize=nn.init.uniform), hidden]
+        for w, b in start(sizes):
+            linear = nn.Linear(len(w), len(b))
+            with no_grad():
+                linear.weight.copy_(Tensor(w).T)
+            layers += [linear, hidden]
         net = nn.Sequential(*layers[:-1], "sigmoid")
-        optimizer = optim.SGD(net.parameters(), lr=0.1)
+        optimizer = optim.SGD(net.parameters(), lr=LEARNING_RATE)
         x, t = Tensor(X), Tensor(T)
 
         def step():
@@ -38,6 +47,7 @@ def tinygrad_act():
             optimizer.zero_grad()
             cost.backward()
             optimizer.step()
+            return cost
 
         return step
 
@@ -51,10 +61,14 @@ def torch_nn():
     def make_step(sizes, hidden):
         activation = {"sigmoid": torch.nn.Sigmoid, "relu": torch.nn.ReLU}[hidden]
         layers = []
-        for inputs, outputs in zip(sizes, sizes[1:]):
-            layers += [torch.nn.Linear(inputs, outputs), activation()]
+        for w, b in start(sizes):
+            linear = torch.nn.Linear(len(w), len(b))
+            with torch.no_grad():
+                linear.weight.copy_(torch.tensor(w).T)
+                linear.bias.zero_()
+            layers += [linear, activation()]
         net = torch.nn.Sequential(*layers[:-1], torch.nn.Sigmoid())
-        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        optimizer = torch.optim.SGD(net.parameters(), lr=LEARNING_RATE)
         loss = torch.nn.BCELoss()
         x, t = torch.tensor(X), torch.tensor(T)
 
@@ -63,6 +77,7 @@ def torch_nn():
             optimizer.zero_grad()
             cost.backward()
             optimizer.step()
+            return cost.detach()
 
         return step
 
@@ -76,19 +91,21 @@ def torch_by_hand():
 
     def make_step(sizes, hidden):
         hidden = {"sigmoid": torch.sigmoid, "relu": torch.relu}[hidden]
-        weights = [torch.rand(i, o, requires_grad=True) for i, o in zip(sizes, sizes[1:])]
-        biases = [torch.zeros(o, requires_grad=True) for o in sizes[1:]]
-        parameters = weights + biases
+        layers = [(torch.tensor(w), torch.tensor(b)) for w, b in start(sizes)]
+        parameters = [p.requires_grad_() for layer in layers for p in layer]
+        *first, (last_w, last_b) = layers
         x, t = torch.tensor(X), torch.tensor(T)
 
         def step():
             h = x
-            for w, b in zip(weights[:-1], biases[:-1]):
+            for w, b in first:
                 h = hidden(torch.addmm(b, h, w))
-            p = torch.sigmoid(torch.addmm(biases[-1], h, weights[-1]))
-            gradients = torch.autograd.grad(binary_cross_entropy(p, t), parameters)
+            p = torch.sigmoid(torch.addmm(last_b, h, last_w))
+            cost = binary_cross_entropy(p, t)
+            gradients = torch.autograd.grad(cost, parameters)
             with torch.no_grad():
-                torch._foreach_sub_(parameters, gradients, alpha=0.1)
+                torch._foreach_sub_(parameters, gradients, alpha=LEARNING_RATE)
+            return cost.detach()
 
         return step
 
