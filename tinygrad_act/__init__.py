@@ -110,4 +110,13 @@ from .ops.shape import (
 from .scalar import Scalar
 from .tensor import Tensor, from_numpy, grad
 
+
+def __getattr__(name):  # not needed by everybody: imported when first used
+    if name in ("data", "train"):
+        from importlib import import_module
+
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __version__ = "0.1.0"

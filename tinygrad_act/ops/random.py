@@ -72,11 +72,11 @@ class Generator:
 default_generator = Generator(int.from_bytes(os.urandom(8), "little"))
 
 
-def uniform(shape, low, high, dtype, op="uniform"):
+def uniform(shape, low, high, dtype, op="uniform", generator=default_generator):
     """An array of numbers evenly spread over [low, high)."""
     if not low <= high:
         raise ValueError(f"{op}: low is {low} and high is {high}, but low must not be above high")
-    return default_generator.draw(lib.tga_random_uniform, shape, dtype, low, high, op)
+    return generator.draw(lib.tga_random_uniform, shape, dtype, low, high, op)
 
 
 def normal(shape, mean, std, dtype, op="normal"):
