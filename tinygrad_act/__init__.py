@@ -4,7 +4,7 @@ Read it in this order: ``graph.py``, ``scalar.py``, ``tensor.py``, one record in
 its row in ``csrc/``.
 """
 
-from . import nn, optim, testing
+from . import nn, optim, testing, transform
 from .creation import (
     arange,
     eye,
@@ -109,6 +109,7 @@ from .ops.shape import (
 )
 from .scalar import Scalar
 from .tensor import Tensor, from_numpy, grad
+from .transform import hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 
 def __getattr__(name):  # not needed by everybody: imported when first used

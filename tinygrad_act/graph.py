@@ -31,9 +31,11 @@ class Node:
     time : int
         The count of writes in place when this was recorded; a saved buffer
         written to later is stale.
+    hooks : Hooks
+        Functions that are shown its gradient; not set where there are none.
     """
 
-    __slots__ = ("op", "parents", "saved", "attrs", "time", "__weakref__")
+    __slots__ = ("op", "parents", "saved", "attrs", "time", "hooks", "__weakref__")
 
     def __init__(self, op, parents, saved, attrs, time):
         self.op = op
@@ -149,7 +151,8 @@ def backward(seeds, pull_back, deliver, retain_graph=False, watched=(), add_to=a
         The gradient of each of the node's inputs; of an input without a node
         anything, since it is not looked at.
     deliver : function (node, gradient)
-        Told the gradient of each leaf, once and whole, when all have been found.
+        Told the gradient of each leaf, once and whole, when all have been found.  What it
+        returns goes on from a node in `watched`.
     retain_graph : bool
         Keep what the nodes saved, so that backward can run again.
     watched : container of Node
@@ -178,7 +181,7 @@ def backward(seeds, pull_back, deliver, retain_graph=False, watched=(), add_to=a
             continue
         gradient = gradients.pop(node)
         if watched and node in watched:
-            deliver(node, gradient)
+            gradient = deliver(node, gradient)
         contributions = pull_back(node, gradient)
         if not retain_graph:
             node.saved = None

@@ -13,7 +13,7 @@ the C kernel on the array and writes down a `Node`.  ``y.backward()`` hands the 
 from operator import attrgetter
 
 from . import array as _array
-from . import graph
+from . import graph, hooks
 from .array import (
     Array,
     constant,
@@ -144,8 +144,14 @@ class Tensor:
 
     @property
     def grad(self):
-        """The sum of the gradients that `backward` has brought to this leaf, or None."""
-        return self.node.grad if type(self.node) is graph.Leaf else None
+        """The sum of the gradients that `backward` has brought to this leaf, or None.
+
+        Of a tensor that was computed None, unless `retain_grad` was called.
+        """
+        node = self.node
+        if type(node) is graph.Leaf:
+            return node.grad
+        return None if node is None else hooks.retained(node)
 
     @grad.setter
     def grad(self, value):
@@ -276,6 +282,53 @@ class Tensor:
             raise RuntimeError("backward: this tensor does not depend on any that requires_grad")
         seeds = {self.node: _seed(self, gradient, "backward", create_graph)}
         _run(seeds, create_graph, retain_graph)
+
+    def register_hook(self, hook):
+        """Show this tensor's gradient to a function whenever backward comes by.
+
+        Parameters
+        ----------
+        hook : function (gradient) -> Tensor or None
+            Is given the whole gradient of one backward.  A Tensor that it returns goes on in
+            place of that; what it does to its argument has no effect.
+
+        Returns
+        -------
+        Handle
+            Its method `remove` takes the hook off again.
+
+        Raises
+        ------
+        RuntimeError
+            If the tensor does not require a gradient.
+
+        Examples
+        --------
+        >>> x = Tensor([1.0, 2.0], requires_grad=True)
+        >>> y = x * x
+        >>> handle = y.register_hook(lambda g: 10 * g)
+        >>> y.sum().backward()
+        >>> x.grad.tolist()
+        [20.0, 40.0]
+        """
+        if self.node is None:
+            raise RuntimeError("register_hook: this tensor does not require a gradient")
+        if not callable(hook):
+            raise TypeError(f"register_hook: a hook must be a function, not {hook!r}")
+        return hooks.register(self.node, hook)
+
+    def retain_grad(self):
+        """Keep the gradient of a tensor that was computed in its `grad`, as of a leaf.
+
+        Raises
+        ------
+        RuntimeError
+            If the tensor does not require a gradient.
+        """
+        if self.node is None:
+            raise RuntimeError("retain_grad: this tensor does not require a gradient")
+        if self.node.op is not None:
+            hooks.retain(self.node)
 
     def detach(self):
         """The same values, sharing memory, outside the graph."""
@@ -762,8 +815,9 @@ def _run(seeds, create_graph, retain_graph, found=None):
     taken = {id(seed.array.version) for seed in seeds.values()}
 
     def deliver(node, gradient):
+        passed_on = gradient
         if found is not None and node not in found:
-            return
+            return passed_on
         before = node.grad if found is None else None
         if not create_graph:
             if before is not None:
@@ -780,13 +834,32 @@ def _run(seeds, create_graph, retain_graph, found=None):
             node.grad = gradient
         else:
             found[node] = gradient
+        return passed_on
 
+    watched = found
+    if hooks.in_use:
+        watched, deliver = _shown_to_hooks(found, deliver, create_graph)
     retain_graph = create_graph if retain_graph is None else retain_graph
     if create_graph:
-        graph.backward(seeds, _pull_back_recorded, deliver, retain_graph, found)
+        graph.backward(seeds, _pull_back_recorded, deliver, retain_graph, watched)
     else:
         arrays = {node: seed.array for node, seed in seeds.items()}
-        graph.backward(arrays, _pull_back, deliver, retain_graph, found, _add_to)
+        graph.backward(arrays, _pull_back, deliver, retain_graph, watched, _add_to)
+
+
+def _shown_to_hooks(found, deliver, create_graph):
+    """The same container and `deliver`, with the hooks in between."""
+    nodes = hooks.watched()
+
+    def deliver_shown(node, gradient):
+        if node in nodes:
+            shown = hooks.show(node, gradient if create_graph else _wrap(gradient, None))
+            gradient = shown if create_graph else shown.array
+        if node.op is None or found is not None:
+            deliver(node, gradient)
+        return gradient
+
+    return {*nodes, *(found or ())}, deliver_shown
 
 
 def _add_to(total, gradient):
@@ -830,7 +903,9 @@ def _pull_back_recorded(node, gy):
     return node.op.backward(node.parents, gy, saved, node.attrs)
 
 
-def grad(outputs, inputs, grad_outputs=None, create_graph=False, retain_graph=None):
+def grad(
+    outputs, inputs, grad_outputs=None, create_graph=False, retain_graph=None, allow_unused=True
+):
     """The gradients of `outputs` with respect to `inputs`; no `.grad` is touched.
 
     Parameters
@@ -845,6 +920,8 @@ def grad(outputs, inputs, grad_outputs=None, create_graph=False, retain_graph=No
         Record the computation of the gradients, so that they can be differentiated.
     retain_graph : bool, optional
         Keep the graph, to run again.  Default: as `create_graph`.
+    allow_unused : bool
+        Whether an input may be one on which no output depends; it gets zeros.  Default: True.
 
     Returns
     -------
@@ -855,7 +932,7 @@ def grad(outputs, inputs, grad_outputs=None, create_graph=False, retain_graph=No
     ------
     ValueError
         If an input does not require a gradient, or a gradient is missing or of the
-        wrong shape.
+        wrong shape; or if an input is not used and ``allow_unused=False``.
 
     Examples
     --------
@@ -886,6 +963,8 @@ def grad(outputs, inputs, grad_outputs=None, create_graph=False, retain_graph=No
     for i, x in enumerate(inputs):
         gradient = found[x.node]
         if gradient is None:
+            if not allow_unused:
+                raise ValueError(f"grad: no output depends on input {i}")
             gradient = _wrap(full(x.shape, 0.0, x.dtype), None)
         elif any(x.node is earlier.node for earlier in inputs[:i]):
             gradient = gradient.clone()
