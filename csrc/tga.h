@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 /* cdef-begin */
-enum tga_status { TGA_OK, TGA_NO_MEMORY, TGA_NO_KERNEL, TGA_BAD_LABEL };
+enum tga_status { TGA_OK, TGA_NO_MEMORY, TGA_NO_KERNEL, TGA_BAD_LABEL, TGA_BAD_INDEX };
 enum tga_dtype { TGA_FLOAT32, TGA_FLOAT64, TGA_INT64, TGA_BOOL, TGA_UINT8 };
 enum tga_isa { TGA_ISA_BASE, TGA_ISA_AVX2, TGA_ISA_AVX512 };
 
@@ -133,6 +133,25 @@ int tga_linear_backward(int dtype, int64_t m, int64_t n, int64_t k, const void *
 int tga_linear_activation_forward(int op, int dtype, int64_t m, int64_t n, int64_t k, const void *x,
                                   const void *w, const void *b, void *z, void *y, double attr_a,
                                   double attr_b);
+
+/* ---- indexing by arrays of integers -------------------------------------- */
+/* Three axes, (outer, count, inner), strides (y, x, index); along the middle one x has `length`
+ * places.  gather: y[o, j, i] = x[o, index[o, j, i], i]; scatter puts y to there, scatter_add adds
+ * it (float32, float64, int64).  Indices lie in [lowest, length), where lowest is 0 or -length;
+ * negative ones count from the end.  What meets in one place comes in the order of j.
+ * TGA_BAD_INDEX if an index does not; nothing has then been written. */
+int tga_gather(int dtype, const tga_layout *layout, int64_t lowest, int64_t length, const void *x,
+               const int64_t *index, void *y);
+int tga_scatter(int dtype, const tga_layout *layout, int64_t lowest, int64_t length, const void *y,
+                const int64_t *index, void *x);
+int tga_scatter_add(int dtype, const tga_layout *layout, int64_t lowest, int64_t length,
+                    const void *y, const int64_t *index, void *x);
+/* joined = joined * length + index: indices of neighbouring axes become one of both axes taken
+ * together.  Strides (joined, index), joined contiguous.  TGA_BAD_INDEX unless in [-length, length). */
+int tga_index_join(const tga_layout *layout, int64_t length, const int64_t *index, int64_t *joined);
+/* How many of n are true, and where those `count` are. */
+int tga_mask_count(int64_t n, const uint8_t *mask, int64_t *count);
+int tga_mask_places(int64_t n, const uint8_t *mask, int64_t count, int64_t *places);
 
 /* ---- losses: rows of loss.def, and the loss of a class -------------------- */
 int tga_loss_find(const char *name);

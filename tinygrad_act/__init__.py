@@ -75,6 +75,17 @@ from .ops.arithmetic import (
     where,
 )
 from .ops.arithmetic import pow_ as pow
+from .ops.indexing import (
+    embedding,
+    gather,
+    index_select,
+    index_sum,
+    masked_fill,
+    one_hot,
+    scatter_add,
+    scatter_sum,
+    take,
+)
 from .ops.linalg import linear, matmul
 from .ops.loss import (
     bce,

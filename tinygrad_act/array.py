@@ -357,6 +357,8 @@ def to_list(x):
     items = list(struct.unpack(f"{x.size}{x.dtype.format}", content))
     if not x.shape:
         return items[0]
+    if not x.shape[0]:
+        return []
     for length in reversed(x.shape[1:]):
         count = len(items) // length if length else prod(x.shape[: x.shape.index(0)])
         items = [items[i * length : (i + 1) * length] for i in range(count)]

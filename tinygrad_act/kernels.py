@@ -174,6 +174,8 @@ def check(status, op, detail=""):
         raise MemoryError(f"{op}: no memory left for the workspace")
     if status == lib.TGA_BAD_LABEL:
         raise ValueError(f"{op}: a label is out of range{detail}")
+    if status == lib.TGA_BAD_INDEX:
+        raise IndexError(f"{op}: an index is out of range{detail}")
     raise TypeError(f"{op}: there is no kernel for this dtype{detail}")
 
 

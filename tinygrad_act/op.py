@@ -85,6 +85,8 @@ class Op:
 
     promotes = 0  # from which input on (1 is the first) they meet in one dtype; 0 for none
     variadic = False  # whether it takes any number of inputs
+    indices = ()  # which inputs are integers that name places; they may be given as lists
+    composed = False  # whether it is made of other ops, and has no derivative of its own
 
     def __init__(self, name, inputs, output, saves, attrs, max_ulp, kinks, conventions):
         if name in REGISTRY:
@@ -538,6 +540,8 @@ class General(Op):
         whose gradient nobody wants.
     promotes : int
         From which input on (1 is the first) they meet in one dtype; 0 for none.
+    indices : str
+        Names of the inputs that are integers and name places of another.
     sample : function (random) -> (inputs, attrs)
         Valid inputs as nested lists, drawn with a ``random.Random``, for the tests.
     reference : function (*inputs, **attrs)
@@ -556,6 +560,7 @@ class General(Op):
         attrs=None,
         fused=None,
         promotes=0,
+        indices="",
         sample=None,
         reference=None,
         max_ulp=None,
@@ -570,6 +575,7 @@ class General(Op):
         self.vjp = vjp
         self.fused = fused
         self.promotes = promotes
+        self.indices = tuple(self.inputs.index(one) for one in indices.split())
         self.sample = sample
         self.reference = reference
 
@@ -587,3 +593,21 @@ class General(Op):
 def general(name, inputs, forward, vjp, **fields):
     """Declare an op that is not elementwise; the parameters are those of `General`."""
     return register(General(name, inputs, forward, vjp, **fields))
+
+
+class Composed(General):
+    """An op that is nothing but other ops one after the other: its derivative is theirs.
+
+    `forward` is written in ops, so that on Tensors each of them is recorded, and on Arrays
+    each runs its kernel.  The other parameters are those of `General`.
+    """
+
+    composed = True
+
+    def __init__(self, name, inputs, forward, **fields):
+        super().__init__(name, inputs, forward, None, **fields)
+
+
+def composed(name, inputs, forward, **fields):
+    """Declare an op made of others; the parameters are those of `Composed`."""
+    return register(Composed(name, inputs, forward, **fields))

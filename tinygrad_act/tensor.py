@@ -37,7 +37,7 @@ from .formula import interpreter
 from .op import array_of, kernels, number_dtype
 from .ops import activation as act
 from .ops import arithmetic as arith
-from .ops import linalg, reduction
+from .ops import indexing, linalg, reduction
 from .ops import shape as shapes
 
 lib = kernels.lib
@@ -246,12 +246,20 @@ class Tensor:
         return (self[i] for i in range(self.shape[0]))
 
     def __getitem__(self, index):
-        return _unary(shapes.getitem, self, {"index": index})
+        if type(index) in _BASIC or (type(index) is tuple and _BASIC.issuperset(map(type, index))):
+            return _unary(shapes.getitem, self, {"index": index})
+        items = _index_items(index)
+        if Array not in map(type, items):
+            return _unary(shapes.getitem, self, {"index": items})
+        return indexing.index_by_arrays(self, items)
 
     def __setitem__(self, index, value):
         _refuse_if_recorded("indexed assignment", "where(mask, value, x)", self, value)
-        target = _array.index_view(self.array, index, "setitem")
-        _write(target, value, "setitem")
+        items = _index_items(index)
+        if Array not in map(type, items):
+            _write(_array.index_view(self.array, items, "setitem"), value, "setitem")
+        else:
+            indexing.assign_by_arrays(self.array, items, _value(value, self.array, "setitem"))
 
     # ---- the graph --------------------------------------------------------------------------
 
@@ -550,6 +558,23 @@ class Tensor:
     def unsqueeze(self, axis=0):
         return _unary(shapes.unsqueeze, self, {"axis": axis})
 
+    # ---- indexing ---------------------------------------------------------------------------
+
+    def take(self, index, axis=None):
+        return apply(indexing.take, (self, index), {"axis": axis})
+
+    def index_select(self, index, axis):
+        return apply(indexing.index_select, (self, index), {"axis": axis})
+
+    def gather(self, index, axis):
+        return apply(indexing.gather, (self, index), {"axis": axis})
+
+    def scatter_add(self, index, source, axis):
+        return apply(indexing.scatter_add, (self, index, source), {"axis": axis})
+
+    def masked_fill(self, mask, value):
+        return apply(indexing.masked_fill, (self, mask), {"value": value})
+
     # ---- linear algebra ---------------------------------------------------------------------
 
     def matmul(self, other):
@@ -557,6 +582,24 @@ class Tensor:
 
     def linear(self, w, b):
         return _ternary(linalg.linear, self, w, b)
+
+
+_BASIC = {int, slice, type(None), type(Ellipsis)}  # indices that a view can show
+
+
+def _index_items(index):
+    """The items of an index as a tuple, those that are arrays or masks as Arrays."""
+    return tuple(map(_index_item, index if isinstance(index, tuple) else (index,)))
+
+
+def _index_item(item):
+    if isinstance(item, Tensor):
+        return item.array
+    if isinstance(item, (list, tuple, bool)):
+        return indexing.index_array(item)
+    if is_numpy(item) and (item.ndim or item.dtype.kind == "b"):
+        return array_from_numpy(item)
+    return item
 
 
 def _spread(numbers):
@@ -677,6 +720,8 @@ def apply(op, inputs, attrs):
     TypeError, ValueError
         As the op says, before any kernel runs.
     """
+    if op.composed:
+        return _compose(op, inputs, attrs)
     if len(inputs) == 1:
         return _unary(op, inputs[0], attrs)
     try:
@@ -700,8 +745,21 @@ def apply(op, inputs, attrs):
     return _wrap(y, node)
 
 
+def _compose(op, inputs, attrs):
+    """Apply an op that is made of others, each of which is recorded."""
+    if any(type(x) is not Tensor for x in inputs):
+        inputs = _all_tensors(op, inputs)
+    if op.promotes:
+        inputs = _promoted(inputs, op.promotes)
+    return op.forward(*inputs, **attrs)
+
+
 def _all_tensors(op, inputs):
     """The inputs as Tensors; a number takes the dtype of what it meets, a float before all."""
+    inputs = list(inputs)
+    for i in op.indices:
+        if isinstance(inputs[i], (list, tuple, int)):
+            inputs[i] = _wrap(indexing.index_array(inputs[i]), None)
     try:
         inputs = [x if isinstance(x, _NUMBERS) else _as_tensor(x) for x in inputs]
         met = [x.array for x in inputs[max(op.promotes - 1, 0) :] if isinstance(x, Tensor)]
@@ -738,14 +796,18 @@ def _refuse_if_recorded(op, instead, *operands):
         )
 
 
+def _value(source, target, op):
+    """What is to be written into the array `target`: a number, a Tensor's array or NumPy's."""
+    if isinstance(source, _NUMBERS):
+        return number(source, target.dtype)
+    if not isinstance(source, Tensor) and not is_numpy(source):
+        raise TypeError(f"{op}: needs a Tensor, a number or a NumPy array, not {source!r}")
+    return _as_tensor(source).array
+
+
 def _write(target, source, op):
     """Overwrite an array with a number, or with values that broadcast to it."""
-    if not isinstance(source, Tensor) and not isinstance(source, _NUMBERS) and not is_numpy(source):
-        raise TypeError(f"{op}: needs a Tensor, a number or a NumPy array, not {source!r}")
-    if isinstance(source, _NUMBERS):
-        value = number(source, target.dtype)
-    else:
-        value = _as_tensor(source).array
+    value = _value(source, target, op)
     if _array.broadcast_shape(op, value.shape, target.shape) != target.shape:
         raise ValueError(f"{op}: shape {value.shape} does not fit into shape {target.shape}")
     copy_into(target, _array.expand(value, target.shape), op)

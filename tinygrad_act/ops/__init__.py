@@ -1,5 +1,5 @@
 """The facts of calculus: one record per op, grouped by subject."""
 
-from . import activation, arithmetic, linalg, loss, reduction, shape
+from . import activation, arithmetic, indexing, linalg, loss, reduction, shape
 
-__all__ = ["activation", "arithmetic", "linalg", "loss", "reduction", "shape"]
+__all__ = ["activation", "arithmetic", "indexing", "linalg", "loss", "reduction", "shape"]
