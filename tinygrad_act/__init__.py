@@ -124,7 +124,7 @@ from .transform import hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 
 def __getattr__(name):  # not needed by everybody: imported when first used
-    if name in ("data", "train"):
+    if name in ("checkpoint", "data", "train"):
         from importlib import import_module
 
         return import_module(f"{__name__}.{name}")

@@ -382,8 +382,7 @@ def batches(data, batch_size, order=None):
     (1, 2) (1, 1)
     """
     data, rows = checked_rows("batches", data)
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batches: batch_size must be at least 1, not {batch_size!r}")
+    check_batch_size("batches", batch_size)
     return _batches(data, batch_size, rows, order)
 
 
@@ -396,6 +395,12 @@ def _batches(data, batch_size, rows, order):
     for begin in range(0, len(chosen), batch_size):
         piece = chosen[begin : begin + batch_size]
         yield tuple(from_numpy(a[piece]) for a in arrays)
+
+
+def check_batch_size(name, batch_size):
+    """Raise ValueError unless `batch_size` is a whole number of at least 1."""
+    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+        raise ValueError(f"{name}: batch_size must be at least 1, not {batch_size!r}")
 
 
 def checked_rows(name, data):

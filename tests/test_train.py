@@ -1,0 +1,523 @@
+"""Training: fit against the loop written out, histories, callbacks, and checkpoints."""
+
+import csv
+import math
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinygrad_act as tga
+from tinygrad_act import Tensor, checkpoint, data, nn, optim, train
+from tinygrad_act.nn import Linear, Module, Sequential
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Noise(Module):
+    """Random in training, as dropout is."""
+
+    def forward(self, x):
+        return x + 0.1 * tga.randn(*x.shape) if self.training else x
+
+
+def small_net(seed=0):
+    tga.manual_seed(seed)
+    return Sequential(Linear(2, 4), "tanh", Noise(), Linear(4, 1), "sigmoid")
+
+
+def run_fit(net, epochs, optimizer=None, **options):
+    optimizer = optimizer or optim.Adam(net.parameters(), lr=0.05)
+    options = {"batch_size": 16, "progress": False, **options}
+    return train.fit(net, data.circle(100), tga.bce, optimizer, epochs, **options)
+
+
+def bits(net):
+    return [value.numpy().tobytes() for value in net.state_dict().values()]
+
+
+# ---- fit is the loop ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "clip", [None, ("value", 0.01), ("norm", 0.1)], ids=["free", "by value", "by norm"]
+)
+def test_fit_is_the_loop_written_out(clip):
+    x, t = data.circle(100)
+    net = small_net()
+    history = run_fit(net, 3, clip=clip, seed=5, schedule=optim.exponential(0.1, 0.9))
+
+    again = small_net()
+    adam = optim.Adam(again.parameters(), lr=0.1)
+    expected, step = {"loss": [], "accuracy": []}, 0
+    for epoch in range(3):
+        order = data.permutation(100, seed=5, epoch=epoch)
+        total = right = 0.0
+        for inputs, targets in data.batches((x, t), 16, order):
+            adam.lr = 0.1 * 0.9**step
+            adam.zero_grad()
+            y = again(inputs)
+            loss = tga.bce(y, targets)
+            loss.backward()
+            if clip:
+                clipper = getattr(optim, f"clip_grad_{clip[0]}_")
+                clipper(again.parameters(), clip[1])
+            adam.step()
+            step += 1
+            total += loss.item() * len(inputs)
+            right += ((y.numpy() > 0.5) == targets.numpy()).sum()
+        expected["loss"].append(total / 100)
+        expected["accuracy"].append(right / 100)
+    assert bits(net) == bits(again)
+    assert history["loss"] == expected["loss"]
+    assert history["accuracy"] == pytest.approx(expected["accuracy"], rel=1e-6)
+
+
+def test_fit_learns_the_circle():
+    tga.manual_seed(1)
+    net = Sequential(Linear(2, 8), "tanh", Linear(8, 1), "sigmoid")
+    history = run_fit(net, 40, validation_split=0.3)
+    assert history["val_accuracy"][-1] > 0.95 and history["loss"][-1] < 0.2
+    assert list(history) == ["loss", "accuracy", "val_loss", "val_accuracy"]
+    assert history.epochs == 40
+
+
+def test_held_out_rows_are_never_trained_with():
+    x = Tensor(np.arange(50.0).reshape(50, 1), dtype="float32")
+    seen, evaluated = [], []
+
+    class Spy(Module):
+        def __init__(self):
+            self.layer = Linear(1, 1)
+
+        def forward(self, x):
+            (seen if self.training else evaluated).append(x.numpy().ravel().copy())
+            return self.layer(x) * 1e-3
+
+    net = Spy()
+    sgd = optim.SGD(net.parameters(), lr=0.0)
+    options = {"metrics": {}, "validation_split": 0.2, "batch_size": 7, "progress": False}
+    history = train.fit(net, (x, x), tga.mse, sgd, 2, **options)
+    assert net.training
+    assert [len(part) for part in seen[:6]] == [7, 7, 7, 7, 7, 5]
+    first, second = np.concatenate(seen[:6]), np.concatenate(seen[6:])
+    held_out = np.concatenate(evaluated[:2])
+    assert len(held_out) == 10 and (held_out == np.concatenate(evaluated[2:])).all()
+    assert sorted(first) == sorted(second) and (first != second).any()
+    assert sorted(np.concatenate([first, held_out])) == list(range(50))
+    assert list(history) == ["loss", "val_loss"]
+
+
+def test_evaluation_draws_nothing_and_leaves_the_modes():
+    expected = run_fit(small_net(), 2)
+    net = small_net()
+    net[0].eval()
+    assert run_fit(net, 2, validation_data=data.circle(30, seed=9))["loss"] == expected["loss"]
+    assert not net[0].training and net[1].training
+
+
+def test_bytes_become_floats():
+    images, labels = data.mnist(ROOT / "examples" / "mnist", "test")
+    tga.manual_seed(2)
+    net = Sequential(nn.Flatten(), Linear(784, 10))
+    adam = optim.Adam(net.parameters(), lr=0.01)
+    history = train.fit(net, (images, labels), tga.cross_entropy, adam, 3, 50, progress=False)
+    assert history["accuracy"][-1] > 0.85
+    tga.manual_seed(2)
+    net = Sequential(nn.Flatten(), Linear(784, 10))
+    adam = optim.Adam(net.parameters(), lr=0.01)
+    floats = images.astype("float32") * (1 / 255)
+    again = train.fit(net, (floats, labels), tga.cross_entropy, adam, 3, 50, progress=False)
+    assert again["loss"] == history["loss"]
+
+
+def test_metrics_of_ones_own():
+    def error(output, target):
+        return (output - target).abs().mean()
+
+    history = run_fit(small_net(), 2, metrics={"error": error}, validation_split=0.5)
+    assert list(history) == ["loss", "error", "val_loss", "val_error"]
+    assert 0 < history["val_error"][-1] < 1
+
+
+@pytest.mark.parametrize(
+    ("output", "target", "dtype", "share"),
+    [
+        ([[0.1, 0.9], [0.8, 0.2], [0.3, 0.3]], [1, 1, 0], "int64", 2 / 3),
+        ([[0.1, 0.9], [0.8, 0.2]], [[0, 1], [0, 1]], "float32", 0.5),
+        ([[0.7], [0.2], [0.5], [math.nan]], [[1], [0], [1], [1]], "float32", 0.5),
+        ([0.7, 0.2], [1, 1], "float32", 0.5),
+    ],
+)
+def test_accuracy(output, target, dtype, share):
+    got = train.accuracy(Tensor(output), Tensor(target, dtype=dtype))
+    assert got.item() == pytest.approx(share)
+
+
+def test_accuracy_of_shapes_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"output is \(2, 3\) but target is int64.*\(3,\)"):
+        train.accuracy(tga.zeros(2, 3), tga.zeros(3, dtype="int64"))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"metrics": ["f1"]}, "no metric 'f1'; there is accuracy"),
+        ({"clip": 0.5}, r"clip must be \(\"value\", bound\)"),
+        ({"clip": ("both", 0.5)}, r"clip must be"),
+        ({"validation_split": 1.0}, "validation_split of 1.0 of 100 rows"),
+        ({"validation_split": 0.5, "validation_data": ()}, "not both"),
+        ({"batch_size": 0}, "batch_size must be"),
+    ],
+)
+def test_misuse_of_fit(options, words):
+    net = small_net()
+    before = bits(net)
+    with pytest.raises(ValueError, match=words):
+        run_fit(net, 1, **options)
+    assert bits(net) == before
+    with pytest.raises(ValueError, match="must be a pair"):
+        train.fit(net, tga.zeros(3, 2), tga.bce, optim.SGD(net.parameters(), 0.1), 1)
+
+
+# ---- what is shown --------------------------------------------------------------------------
+
+
+def test_a_line_for_each_epoch(capsys):
+    run_fit(small_net(), 2, progress=True, validation_split=0.2)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("epoch 1/2  loss 0.") and "val_accuracy 0." in first
+    assert first.endswith(" left") and not second.endswith(" left")
+
+
+def test_a_bar_on_a_terminal(monkeypatch, capsys):
+    pytest.importorskip("tqdm", reason="shows a bar, which needs tqdm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    run_fit(small_net(), 1, progress=True)
+    out, err = capsys.readouterr()
+    assert "epoch 1/1" in err and "7/7" in err and "accuracy 0." in err
+    assert out.startswith("epoch 1/1  loss 0.")
+
+
+def test_without_tqdm_there_are_lines(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    run_fit(small_net(), 1, progress=True)
+    out, err = capsys.readouterr()
+    assert out.startswith("epoch 1/1") and not err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.04, "0.0 s"), (59.9, "59.9 s"), (61, "1:01"), (3723, "1:02:03")]
+)
+def test_durations(seconds, text):
+    assert train._duration(seconds) == text
+
+
+# ---- history and callbacks ------------------------------------------------------------------
+
+
+def test_history_as_a_table(tmp_path):
+    history = run_fit(small_net(), 2, callbacks=[train.CSVLog(tmp_path / "log.csv")])
+    history.write_csv(tmp_path / "again.csv")
+    assert (tmp_path / "log.csv").read_text() == (tmp_path / "again.csv").read_text()
+    rows = list(csv.DictReader((tmp_path / "log.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert [float(row["loss"]) for row in rows] == history["loss"]
+    assert train.History().epochs == 0 and train.History().rows() == []
+
+
+class Script(train.Callback):
+    """Puts values of our own in the place of those measured."""
+
+    def __init__(self, **values):
+        self.values = values
+
+    def epoch(self, run):
+        for name, values in self.values.items():
+            run.history[name] = values[: run.epoch]
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "epochs"),
+    [
+        ({"val_loss": [5, 4, 3, 3, 3, 2, 2]}, {"patience": 2}, 5),
+        ({"val_loss": [5, 4, 3, 3, 2, 2, 2]}, {"patience": 2}, 7),
+        ({"val_loss": [5, 4, 3.9, 3.8, 3.7, 3]}, {"patience": 2, "min_delta": 0.5}, 4),
+        ({"val_accuracy": [1, 2, 3, 2, 3, 4]}, {"monitor": "val_accuracy", "patience": 1}, 4),
+        ({"score": [1, 2, 1, 1, 1]}, {"monitor": "score", "mode": "max", "patience": 2}, 4),
+        ({"loss": [math.nan] * 5}, {"monitor": "loss", "patience": 3}, 3),
+    ],
+)
+def test_early_stopping(values, options, epochs):
+    stopping = train.EarlyStopping(**options)
+    for _ in range(2):  # it can be used again
+        callbacks = [Script(**values), stopping]
+        assert run_fit(small_net(), 7, callbacks=callbacks).epochs == epochs
+
+
+def test_early_stopping_gives_back_the_best():
+    kept = []
+
+    class Keep(train.Callback):
+        def epoch(self, run):
+            kept.append(bits(run.model))
+
+    net = small_net()
+    stopping = train.EarlyStopping(patience=2, restore_best=True)
+    run_fit(net, 9, callbacks=[Script(val_loss=[3, 1, 2, 2, 0]), Keep(), stopping])
+    assert len(kept) == 4 and bits(net) == kept[1] != kept[3]
+
+
+def test_misuse_of_callbacks():
+    with pytest.raises(ValueError, match="mode is 'most'"):
+        train.EarlyStopping(mode="most")
+    with pytest.raises(ValueError, match="nothing is known of 'val_loss'; the history has loss"):
+        run_fit(small_net(), 1, callbacks=[train.EarlyStopping()])
+
+
+def test_tensorboard(tmp_path):
+    pytest.importorskip("tensorboard", reason="writes for TensorBoard, which is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    net = small_net()
+    history = run_fit(net, 3, callbacks=[train.TensorBoard(tmp_path, histograms=True)])
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert set(events.Tags()["scalars"]) == {"loss", "accuracy", "lr"}
+    assert [event.step for event in events.Scalars("loss")] == [1, 2, 3]
+    assert [event.value for event in events.Scalars("loss")] == pytest.approx(history["loss"])
+    names = {
+        f"{name}/{kind}" for name, _ in net.named_parameters() for kind in ("weight", "gradient")
+    }
+    assert set(events.Tags()["histograms"]) == names
+    histogram = events.Histograms("0.weight/weight")[-1].histogram_value
+    w = net[0].weight.numpy()
+    assert histogram.num == w.size and histogram.max == w.max()
+    assert sum(histogram.bucket) == w.size
+
+
+def test_tensorboard_names_what_to_install(monkeypatch, tmp_path):
+    for name in ("tensorboard", "tensorboard.summary.writer.event_file_writer"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=r"tinygrad_act\[tensorboard\]"):
+        run_fit(small_net(), 1, callbacks=[train.TensorBoard(tmp_path)])
+
+
+# ---- files ----------------------------------------------------------------------------------
+
+FORMATS = ["npz", "safetensors"]
+
+
+def needs(format):
+    if format == "safetensors":
+        pytest.importorskip("safetensors", reason="writes .safetensors, which is not installed")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_is_saved_comes_back(tmp_path, format):
+    needs(format)
+    state = {
+        "file": {"self.weight": tga.randn(3, 4), "deep": {"b": Tensor([True, False])}},
+        "T": tga.randn(3, 4).T,
+        "empty": tga.zeros(0, 3, dtype="float64"),
+        "bytes": Tensor(np.array([1, 255], "uint8")),
+        "number": Tensor(3.5, dtype="float64"),
+        "key": Tensor([-(2**63), 2**63 - 1], dtype="int64"),
+        "count": 0,
+        "values": [0.1, math.inf],
+        "none": [],
+    }
+    path = tmp_path / f"state.{format}"
+    checkpoint.save(path, state)
+    got = checkpoint.load(str(path))
+    assert set(got) == set(state)
+    expected = {**state, "count": Tensor(0, dtype="int64"), "none": tga.zeros(0, dtype="float64")}
+    expected["values"] = Tensor(state["values"], dtype="float64")
+    pairs = [(got[name], expected[name]) for name in state if name != "file"]
+    pairs.append((got["file"]["self.weight"], state["file"]["self.weight"]))
+    pairs.append((got["file"]["deep"]["b"], state["file"]["deep"]["b"]))
+    for a, b in pairs:
+        assert a.dtype is b.dtype and a.shape == b.shape and a.tolist() == b.tolist()
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_a_file_is_no_pickle(tmp_path):
+    path = tmp_path / "state.npz"
+    checkpoint.save(path, {"w": tga.zeros(3)})
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["w.npy"] and b"pickle" not in archive.read("w.npy")
+    np.savez(path, w=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(ValueError, match="damaged or no .npz file.*allow_pickle"):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("cut", [0, 1, 60, -30])
+def test_damaged_files(tmp_path, format, cut):
+    needs(format)
+    path = tmp_path / f"state.{format}"
+    checkpoint.save(path, {"w": tga.zeros(30)})
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(ValueError, match=f"state.{format} is damaged"):
+        checkpoint.load(path)
+
+
+def test_misuse_of_files(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError):
+        checkpoint.load(tmp_path / "none.npz")
+    with pytest.raises(ValueError, match=r"must end with .npz or .safetensors, not 'x.pkl'"):
+        checkpoint.save(tmp_path / "x.pkl", {})
+    with pytest.raises(ValueError, match='a name must be a str without "/"'):
+        checkpoint.save(tmp_path / "x.npz", {"a/b": 1})
+    with pytest.raises(TypeError, match="save: a/b is of dtype object"):
+        checkpoint.save(tmp_path / "x.npz", {"a": {"b": object()}})
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(ImportError, match=r"tinygrad_act\[safetensors\]"):
+        checkpoint.save(tmp_path / "x.safetensors", {})
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_failed_write_leaves_the_former_file(tmp_path, monkeypatch):
+    path = tmp_path / "state.npz"
+    checkpoint.save(path, {"w": tga.ones(3)})
+
+    def broken(*_):
+        raise OSError("disk full")
+
+    for name in ("fsync", "replace"):
+        with monkeypatch.context() as patched:
+            patched.setattr(os, name, broken)
+            with pytest.raises(OSError, match="disk full"):
+                checkpoint.save(path, {"w": tga.zeros(3)})
+        assert checkpoint.load(path)["w"].tolist() == [1.0] * 3
+        assert os.listdir(tmp_path) == ["state.npz"]
+
+
+# ---- going on after an interruption ---------------------------------------------------------
+
+TRAIN = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+from test_train import interrupted
+interrupted({path!r}, {epoch}, {where!r})
+"""
+
+
+class Kill(train.Callback):
+    """Kills the process, as the system may at any moment: before or while a checkpoint is made."""
+
+    def __init__(self, epoch, where):
+        self.at, self.where = epoch, where
+
+    def epoch(self, run):
+        if run.epoch != self.at:
+            return
+        if self.where == "epoch":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        def die(*_):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        setattr(os, self.where, die)
+
+
+def resumable(path, epochs, *callbacks, resume=False):
+    net = small_net(seed=3)
+    optimizer = optim.Adam(net.parameters(), lr=0.05)
+    history = run_fit(
+        net,
+        epochs,
+        optimizer,
+        validation_split=0.3,
+        schedule=optim.cosine(0.1, 40),
+        callbacks=[
+            train.Checkpoint(path),
+            train.EarlyStopping(patience=100, restore_best=True),
+            *callbacks,
+        ],
+        resume=path if resume else None,
+    )
+    return net, optimizer, history
+
+
+def interrupted(path, epoch, where):
+    """Run by a process of its own, which does not come to its end."""
+    resumable(path, 6, Kill(epoch, where))
+
+
+@pytest.mark.parametrize("where", ["epoch", "fsync", "replace"])
+def test_training_that_was_killed_goes_on_to_the_same_bits(tmp_path, where):
+    path = str(tmp_path / "run.npz")
+    code = TRAIN.format(tests=str(ROOT / "tests"), path=path, epoch=4, where=where)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    killed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert checkpoint.load(path)["epoch"].item() == 3
+
+    whole, whole_optimizer, whole_history = resumable(str(tmp_path / "whole.npz"), 6)
+    tga.manual_seed(77)
+    net, optimizer, history = resumable(path, 6, resume=True)
+    assert history == whole_history and history.epochs == 6
+    assert bits(net) == bits(whole)
+    states = [o.state_dict() for o in (optimizer, whole_optimizer)]
+    assert all(states[0][name].tolist() == states[1][name].tolist() for name in states[1])
+    one, other = checkpoint.load(path), checkpoint.load(tmp_path / "whole.npz")
+    assert one["generator"].tolist() == other["generator"].tolist()
+
+
+def test_resume_when_there_is_nothing_or_nothing_left_to_do(tmp_path):
+    path = tmp_path / "run.npz"
+    net, _, history = resumable(path, 2, resume=True)
+    again, _, same = resumable(path, 2, resume=True)
+    assert same == history and bits(again) == bits(net)
+    assert resumable(path, 3, resume=True)[2].epochs == 3
+
+
+def test_early_stop_is_remembered(tmp_path):
+    path = tmp_path / "run.npz"
+
+    def run(**options):
+        callbacks = [
+            Script(val_loss=[1, 2, 3, 4, 5]),
+            train.EarlyStopping(patience=2),
+            train.Checkpoint(path),
+        ]
+        return run_fit(small_net(), 5, callbacks=callbacks, **options)
+
+    assert run().epochs == 3
+    assert run(resume=path).epochs == 3
+
+
+def test_checkpoints_of_the_best_and_of_some(tmp_path):
+    best, some = tmp_path / "best.npz", tmp_path / "some.npz"
+    kept = []
+
+    class Look(train.Checkpoint):
+        def __init__(self):
+            super().__init__(some, every=2)
+
+        def epoch(self, run):
+            super().epoch(run)
+            kept.append(
+                [checkpoint.load(p)["epoch"].item() if p.exists() else 0 for p in (best, some)]
+            )
+
+    values = Script(val_loss=[3, 2, 4, 1, 5])
+    run_fit(small_net(), 5, callbacks=[Look(), train.Checkpoint(best, best="val_loss"), values])
+    assert kept == [[0, 0], [1, 2], [2, 2], [2, 4], [4, 5]]
+
+
+def test_checkpoint_of_something_else(tmp_path):
+    path = tmp_path / "run.npz"
+    run_fit(small_net(), 1, callbacks=[train.Checkpoint(path)])
+    other = Sequential(Linear(2, 5), "tanh", Linear(5, 1), "sigmoid")
+    with pytest.raises(ValueError, match=r"0.weight: shape \(4, 2\), but \(5, 2\) is needed"):
+        run_fit(other, 2, resume=path)
+    checkpoint.save(path, {"w": tga.zeros(1)})
+    with pytest.raises(ValueError, match="is no checkpoint of a training"):
+        run_fit(small_net(), 2, resume=path)

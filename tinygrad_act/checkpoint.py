@@ -1,0 +1,153 @@
+"""Checkpoints: named tensors in one file, which is whole or not there.
+
+A file is first written beside its place and then moved there, so that whoever is killed in
+between leaves the former one as it was.  No file is a pickle: reading one runs no code.
+"""
+
+import os
+import zipfile
+from pathlib import Path
+
+from .tensor import Tensor
+
+
+def save(path, state):
+    """Write a state to a file, in place of the one that may be there.
+
+    Parameters
+    ----------
+    path : str or path
+        Ending with .npz, or with .safetensors for that format (extra ``safetensors``).
+    state : dict
+        From str to Tensor, NumPy array, number, list of numbers, or another such dict.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For other values, a name with "/" in it, or another ending.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = tempfile.mkdtemp() + "/net.npz"
+    >>> save(path, {"net": {"w": Tensor([1.0, 2.0])}, "epoch": 3})
+    >>> state = load(path)
+    >>> state["net"]["w"].tolist(), state["epoch"].item()
+    ([1.0, 2.0], 3)
+    """
+    path = Path(path)
+    write = _formats(path)[0]
+    arrays = dict(_flat(state, ""))
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(beside, "wb") as file:
+            write(file, arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)  # the new name, too, must reach the disk
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def load(path):
+    """The state in a file that `save` wrote, as nested dicts from str to Tensor.
+
+    Numbers and lists come back as tensors, of int64 or float64.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is damaged, or no such file.
+    """
+    path = Path(path)
+    read = _formats(path)[1]
+    state = {}
+    for name, array in read(path).items():
+        *outer, last = name.split("/")
+        place = state
+        for part in outer:
+            place = place.setdefault(part, {})
+        place[last] = Tensor(array)
+    return state
+
+
+def _flat(state, prefix):
+    import numpy
+
+    for name, value in state.items():
+        if not isinstance(name, str) or not name or "/" in name:
+            raise ValueError(f'save: a name must be a str without "/", not {name!r}')
+        path = prefix + name
+        if isinstance(value, dict):
+            yield from _flat(value, f"{path}/")
+            continue
+        if isinstance(value, Tensor):
+            value = value.numpy()
+        elif not isinstance(value, (numpy.ndarray, numpy.generic)):
+            value = numpy.array(value)
+        if value.dtype.name not in ("float32", "float64", "int64", "bool", "uint8"):
+            raise TypeError(f"save: {path} is of dtype {value.dtype}, which cannot be saved")
+        yield path, numpy.ascontiguousarray(value).reshape(value.shape)
+
+
+# ---- the two formats ------------------------------------------------------------------------
+
+
+def _formats(path):
+    if path.suffix == ".npz":
+        return _write_npz, _read_npz
+    if path.suffix == ".safetensors":
+        return _write_safetensors, _read_safetensors
+    raise ValueError(f"checkpoint: the name must end with .npz or .safetensors, not {path.name!r}")
+
+
+def _write_npz(file, arrays):
+    import numpy
+
+    # not savez: it would take names such as "file" for its own parameters
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                numpy.lib.format.write_array(entry, array, allow_pickle=False)
+
+
+def _read_npz(path):
+    import numpy
+
+    try:
+        with numpy.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"load: {path} is damaged or no .npz file: {error}") from None
+
+
+def _safetensors():
+    try:
+        from safetensors import SafetensorError, numpy
+    except ImportError:
+        raise ImportError(
+            'checkpoint: .safetensors needs: pip install "tinygrad_act[safetensors]"'
+        ) from None
+    return numpy, SafetensorError
+
+
+def _write_safetensors(file, arrays):
+    file.write(_safetensors()[0].save(arrays))
+
+
+def _read_safetensors(path):
+    library, error_of_library = _safetensors()
+    content = path.read_bytes()
+    try:
+        return library.load(content)
+    except (error_of_library, ValueError, KeyError) as error:
+        raise ValueError(f"load: {path} is damaged or no .safetensors file: {error}") from None

@@ -1,0 +1,662 @@
+"""Training: from data and a model to a history of its errors, in one call.
+
+`fit` is a loop that everybody could write; what it adds is bookkeeping.  It shows how far
+it is, takes a history, looks at data that were held out, and goes on after an interruption as
+if nothing had happened: all that is random follows from the seed, the number of the epoch and
+the state of the generator, which a checkpoint holds.
+"""
+
+import csv
+import math
+import sys
+import time
+from pathlib import Path
+
+from . import checkpoint, optim
+from .data import batches, check_batch_size, checked_rows, permutation
+from .graph import no_grad
+from .nn import evaluating
+from .ops.random import default_generator
+from .tensor import Tensor
+
+
+class History(dict):
+    """What was measured after each epoch: a dict from a name, such as "loss", to a list of float.
+
+    Examples
+    --------
+    >>> history = History(loss=[0.7, 0.4])
+    >>> history.epochs, history["loss"][-1]
+    (2, 0.4)
+    """
+
+    @property
+    def epochs(self):
+        """How many epochs there have been."""
+        return max(map(len, self.values()), default=0)
+
+    def add(self, values):
+        """Note the values of one more epoch, a dict from str to float."""
+        for name, value in values.items():
+            self.setdefault(name, []).append(float(value))
+
+    def rows(self):
+        """The same by epochs: a list of dicts, with the number of the epoch from 1 on."""
+        return [
+            {"epoch": i + 1, **{name: values[i] for name, values in self.items()}}
+            for i in range(self.epochs)
+        ]
+
+    def write_csv(self, path):
+        """Write a table with a line for each epoch."""
+        with open(path, "w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["epoch", *self])
+            table.writerows(row.values() for row in self.rows())
+
+
+def accuracy(output, target):
+    """The share of rows that are classified right: a Tensor of one number.
+
+    Parameters
+    ----------
+    output : Tensor, (n, classes) or (n, 1) or (n,)
+        Scores of the classes, of which the largest counts (the first of those that are
+        equal); or the probability of the one class, which counts from above 1/2 on.
+    target : Tensor
+        The number of the class, integers (n,); or of the shape of `output`: 1 for the class
+        that is right, else 0.
+
+    Examples
+    --------
+    >>> scores = Tensor([[0.1, 0.9], [0.8, 0.2]])
+    >>> accuracy(scores, Tensor([1, 1], dtype="int64")).item()
+    0.5
+    >>> accuracy(Tensor([[0.7], [0.2]]), Tensor([[1.0], [0.0]])).item()
+    1.0
+    """
+    import numpy
+
+    if target.shape == output.shape and (output.ndim < 2 or output.shape[-1] == 1):
+        right = (output > 0.5) == (target > 0.5)
+    elif target.shape == output.shape:
+        right = Tensor(output.numpy().argmax(-1) == target.numpy().argmax(-1))
+    elif not target.dtype.is_float and target.shape == output.shape[:-1]:
+        right = Tensor(numpy.equal(output.numpy().argmax(-1), target.numpy()))
+    else:
+        raise ValueError(
+            f"accuracy: output is {output.shape} but target is {target.dtype} of shape "
+            f"{target.shape}; it must be of the same shape, or integers of shape "
+            f"{output.shape[:-1]}"
+        )
+    return right.astype("float32").mean()
+
+
+METRICS = {"accuracy": accuracy}
+
+
+def fit(
+    model,
+    data,
+    loss,
+    optimizer,
+    epochs,
+    batch_size=32,
+    *,
+    validation_split=None,
+    validation_data=None,
+    metrics=("accuracy",),
+    clip=None,
+    schedule=None,
+    callbacks=(),
+    progress=True,
+    seed=0,
+    scale=1 / 255,
+    resume=None,
+):
+    """Train a model, and return how its errors went.
+
+    Parameters
+    ----------
+    model : Module or function
+        From inputs to outputs.
+    data : pair of Tensor
+        Inputs and targets, one row for each example.  Inputs of dtype uint8 become float32
+        batch by batch, times `scale`.
+    loss : function (output, target) -> Tensor
+        The mean over a batch, such as `cross_entropy`.
+    optimizer : Optimizer
+    epochs : int
+        How often to go through all of the data.
+    batch_size : int
+        Default: 32.  The last batch of an epoch may be smaller.
+    validation_split : float, optional
+        The share of the data, drawn at random, that is held out.
+    validation_data : pair of Tensor, optional
+        Other data for this purpose.
+    metrics : sequence of str, or dict from str to function (output, target) -> Tensor
+        What to measure besides the loss.  Default: accuracy, see `accuracy`.
+    clip : pair, optional
+        ("value", 0.5) puts every element of the gradients into ±0.5; ("norm", 1.0) scales
+        them so that their norm is at most 1.
+    schedule : Schedule, optional
+        The learning rate of each step, counted from the first of all.
+    callbacks : sequence of Callback
+        Asked after each epoch.
+    progress : bool
+        Show a progress bar, with tqdm, where a terminal shows it; else a line for each epoch.
+    seed : int
+        Decides the order of the data and what is held out.  Default: 0.
+    scale : float
+        Default: 1 / 255.
+    resume : str or path, optional
+        A checkpoint, as `Checkpoint` writes them, to go on from; if there is none yet,
+        training begins.
+
+    Returns
+    -------
+    History
+        "loss" and each metric, means over the batches of an epoch while they trained; with
+        data held out also "val_loss" and the like, after the epoch and with the model in
+        evaluation mode.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For data of different lengths, unknown metrics, or a checkpoint of another model.
+
+    Examples
+    --------
+    >>> from tinygrad_act import bce, data, manual_seed, nn, optim
+    >>> manual_seed(1)
+    >>> net = nn.Sequential(nn.Linear(2, 3), "tanh", nn.Linear(3, 1), "sigmoid")
+    >>> adam = optim.Adam(net.parameters(), lr=0.03)
+    >>> history = fit(net, data.circle(), bce, adam, 30, 10, validation_split=0.5, progress=False)
+    >>> history["loss"][-1] < history["loss"][0] and history["val_accuracy"][-1] > 0.9
+    True
+    """
+    data, rows = checked_rows("fit", data)
+    if len(data) != 2:
+        raise ValueError(f"fit: data must be a pair, inputs and targets, not {len(data)} tensors")
+    check_batch_size("fit", batch_size)
+    if validation_split is not None and validation_data is not None:
+        raise ValueError("fit: give validation_split or validation_data, not both")
+    kept, held_out = _hold_out(rows, validation_split, seed)
+    if held_out is not None:
+        validation_data = data
+    elif validation_data is not None:
+        validation_data, _ = checked_rows("fit: validation_data", validation_data)
+    metrics = _named(metrics)
+    clip = _clipper(clip)
+
+    def outputs_of(x, t):
+        if x.dtype.name == "uint8":
+            x = x.astype("float32") * scale
+        y = model(x)
+        return y, loss(y, t)
+
+    def step(x, t):
+        optimizer.zero_grad()
+        y, cost = outputs_of(x, t)
+        cost.backward()
+        clip(optimizer.parameters)
+        optimizer.step()
+        with no_grad():
+            return cost, *[metric(y, t) for metric in metrics.values()]
+
+    def evaluate(x, t):
+        y, cost = outputs_of(x, t)
+        return cost, *[metric(y, t) for metric in metrics.values()]
+
+    run = Run(model, optimizer, epochs, callbacks)
+    if resume is not None and Path(resume).exists():
+        run.load(resume)
+    for callback in run.callbacks:
+        callback.begin(run)
+    steps = math.ceil(len(kept) / batch_size)
+    report = _Report(run, progress, steps)
+    while run.epoch < epochs and not run.stop:
+        order = kept[permutation(len(kept), seed, run.epoch).numpy()]
+        rates = schedule and schedule.values(steps, run.epoch * steps)
+        report.begin()
+        means = _Means(["loss", *metrics])
+        for i, batch in enumerate(batches(data, batch_size, Tensor(order))):
+            if rates:
+                optimizer.lr = rates[i]
+            means.add(step(*batch), len(batch[0]))
+            report.step(i + 1, means)
+        values = means.values()
+        if validation_data is not None:
+            values |= _validate(model, evaluate, validation_data, held_out, batch_size, metrics)
+        run.epoch += 1
+        run.history.add(values)
+        for callback in run.callbacks:
+            callback.epoch(run)
+        report.end(values)
+    for callback in run.callbacks:
+        callback.end(run)
+    return run.history
+
+
+def _hold_out(rows, share, seed):
+    """The numbers of the rows to train with, and of those held out, or None."""
+    import numpy
+
+    if share is None:
+        return numpy.arange(rows), None
+    if not 0 < share < 1 or not 0 < round(rows * share) < rows:
+        raise ValueError(f"fit: a validation_split of {share} of {rows} rows leaves nothing")
+    order = permutation(rows, seed, epoch=-1).numpy()
+    end = rows - round(rows * share)
+    return numpy.sort(order[:end]), numpy.sort(order[end:])
+
+
+def _named(metrics):
+    if isinstance(metrics, dict):
+        return metrics
+    for name in metrics:
+        if name not in METRICS:
+            raise ValueError(
+                f"fit: there is no metric {name!r}; there is {', '.join(METRICS)}, or give a dict "
+                f"from names to functions (output, target)"
+            )
+    return {name: METRICS[name] for name in metrics}
+
+
+def _clipper(clip):
+    if clip is None:
+        return lambda parameters: None
+    try:
+        kind, bound = clip
+        function = {"value": optim.clip_grad_value_, "norm": optim.clip_grad_norm_}[kind]
+    except (TypeError, ValueError, KeyError):
+        raise ValueError(
+            f'fit: clip must be ("value", bound) or ("norm", bound), not {clip!r}'
+        ) from None
+    return lambda parameters: function(parameters, bound)
+
+
+class _Means:
+    """Means over batches, each counting by its rows."""
+
+    def __init__(self, names):
+        self.names = names
+        self.sums = [0.0] * len(names)
+        self.rows = 0
+
+    def add(self, results, rows):
+        self.rows += rows
+        self.sums = [s + y.item() * rows for s, y in zip(self.sums, results)]
+
+    def values(self):
+        return {name: total / self.rows for name, total in zip(self.names, self.sums)}
+
+
+def _validate(model, evaluate, data, chosen, batch_size, metrics):
+    means = _Means(["val_loss", *[f"val_{name}" for name in metrics]])
+    order = None if chosen is None else Tensor(chosen)
+    with no_grad(), evaluating(model):
+        for batch in batches(data, batch_size, order):
+            means.add(evaluate(*batch), len(batch[0]))
+    return means.values()
+
+
+class Run:
+    """A training under way, as callbacks see it.
+
+    Attributes
+    ----------
+    model, optimizer : as given to `fit`
+    epochs : int
+        How many there shall be.
+    epoch : int
+        How many there have been.
+    history : History
+    stop : bool
+        Set it to end the training.
+    callbacks : list of Callback
+        In the order in which they are asked: those that write checkpoints last.
+    """
+
+    def __init__(self, model, optimizer, epochs, callbacks):
+        self.model = model
+        self.optimizer = optimizer
+        self.epochs = epochs
+        self.epoch = 0
+        self.history = History()
+        self.stop = False
+        self.callbacks = sorted(callbacks, key=lambda one: isinstance(one, Checkpoint))
+
+    def save(self, path):
+        """Write all that the rest of the training depends on, see `checkpoint.save`."""
+        key, drawn = default_generator.get_state()
+        words = [word - (1 << 64) if word >> 63 else word for word in (key, drawn)]
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": Tensor(words, dtype="int64"),
+            "epoch": self.epoch,
+            "history": dict(self.history),
+            "callbacks": {name: one.state_dict() for name, one in self._named_callbacks()},
+        }
+        checkpoint.save(path, state)
+
+    def load(self, path):
+        """Go on from what `save` wrote.
+
+        Raises
+        ------
+        ValueError
+            If it is the checkpoint of another model or optimizer; callbacks may change.
+        """
+        state = checkpoint.load(path)
+        if not {"model", "optimizer", "generator", "epoch"} <= set(state):
+            raise ValueError(f"fit: {path} is no checkpoint of a training")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        default_generator.set_state(state["generator"].tolist())
+        self.epoch = state["epoch"].item()
+        history = state.get("history", {})
+        self.history = History({name: values.tolist() for name, values in history.items()})
+        callbacks = state.get("callbacks", {})
+        for name, callback in self._named_callbacks():
+            if name in callbacks:
+                callback.load_state_dict(callbacks[name])
+
+    def _named_callbacks(self):
+        """Each with its class and its number among those of the class: "EarlyStopping 0"."""
+        seen = {}
+        for callback in self.callbacks:
+            kind = type(callback).__name__
+            seen[kind] = seen.get(kind, -1) + 1
+            yield f"{kind} {seen[kind]}", callback
+
+
+# ---- how far it is --------------------------------------------------------------------------
+
+
+class _Report:
+    """Tells how far the training is: a bar on a terminal, else a line for each epoch."""
+
+    def __init__(self, run, wanted, steps):
+        self.run, self.wanted, self.steps = run, wanted, steps
+        self.start = time.monotonic()
+        self.first = run.epoch
+        self.bar = self.tqdm = None
+        if wanted and sys.stderr.isatty():
+            try:
+                from tqdm import tqdm
+            except ImportError:
+                return
+            self.tqdm = tqdm
+
+    def begin(self):
+        if self.tqdm:
+            name = f"epoch {self.run.epoch + 1}/{self.run.epochs}"
+            self.bar = self.tqdm(total=self.steps, desc=name, leave=False, unit=" steps")
+            self.shown = time.monotonic()
+
+    def step(self, done, means):
+        if self.bar is None:
+            return
+        now = time.monotonic()
+        if now - self.shown > 0.1 or done == self.steps:
+            self.bar.set_postfix_str(_listed(means.values()), refresh=False)
+            self.bar.n = done
+            self.bar.refresh()
+            self.shown = now
+
+    def end(self, values):
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+        if not self.wanted:
+            return
+        passed = time.monotonic() - self.start
+        done = self.run.epoch - self.first
+        left = passed / done * (self.run.epochs - self.run.epoch)
+        width = len(str(self.run.epochs))
+        line = f"epoch {self.run.epoch:{width}}/{self.run.epochs}  {_listed(values)}"
+        remaining = f", {_duration(left)} left" if left and not self.run.stop else ""
+        print(f"{line}  {_duration(passed)}{remaining}", flush=True)
+
+
+def _listed(values):
+    return "  ".join(f"{name} {value:.4f}" for name, value in values.items())
+
+
+def _duration(seconds):
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+# ---- callbacks ------------------------------------------------------------------------------
+
+
+class Callback:
+    """Something to do at each epoch; derive from it, and define what you need.
+
+    Examples
+    --------
+    >>> class StopWhenGood(Callback):
+    ...     def epoch(self, run):
+    ...         run.stop = run.history["loss"][-1] < 0.1
+    """
+
+    def begin(self, run):
+        """Called once before the first epoch, after a checkpoint was loaded."""
+
+    def epoch(self, run):
+        """Called after each epoch, when its values are in ``run.history``."""
+
+    def end(self, run):
+        """Called after the last epoch."""
+
+    def state_dict(self):
+        """What a checkpoint shall hold of this callback: a dict as `checkpoint.save` takes."""
+        return {}
+
+    def load_state_dict(self, state):
+        """Go on from what `state_dict` returned."""
+
+
+def _sign(monitor, mode):
+    if mode not in ("auto", "min", "max"):
+        raise ValueError(f"mode is {mode!r}, but must be auto, min or max")
+    if mode == "auto":
+        mode = "max" if monitor.endswith("accuracy") else "min"
+    return 1.0 if mode == "max" else -1.0
+
+
+def _monitored(owner, run, name):
+    if name not in run.history:
+        raise ValueError(
+            f"{owner}: nothing is known of {name!r}; the history has {', '.join(run.history)}"
+        )
+    return run.history[name][-1]
+
+
+class EarlyStopping(Callback):
+    """End the training when a value has not improved for some epochs.
+
+    Parameters
+    ----------
+    monitor : str
+        Default: "val_loss".
+    patience : int
+        After how many epochs in a row without improvement to stop.  Default: 5.
+    min_delta : float
+        By how much it must improve to count.  Default: 0.
+    mode : {"auto", "min", "max"}
+        Whether lower or higher is better; "auto": higher for accuracies.
+    restore_best : bool
+        In the end, give the model the parameters of its best epoch.  Default: False.
+    """
+
+    def __init__(
+        self, monitor="val_loss", patience=5, min_delta=0.0, mode="auto", restore_best=False
+    ):
+        self.monitor = monitor
+        self.patience = patience
+        self.min_delta = min_delta
+        self.sign = _sign(monitor, mode)
+        self.restore_best = restore_best
+        self._forget()
+
+    def _forget(self):
+        self.best = -math.inf  # times sign: higher is better
+        self.waited = 0
+        self.best_state = {}
+
+    def begin(self, run):
+        if not run.epoch:  # not the first training with this callback, perhaps
+            self._forget()
+        run.stop = run.stop or self.waited >= self.patience
+
+    def epoch(self, run):
+        value = self.sign * _monitored("EarlyStopping", run, self.monitor)
+        if value > self.best + self.min_delta:
+            self.best, self.waited = value, 0
+            if self.restore_best:
+                self.best_state = run.model.state_dict()
+        else:
+            self.waited += 1
+            run.stop = run.stop or self.waited >= self.patience
+
+    def end(self, run):
+        if self.best_state:
+            run.model.load_state_dict(self.best_state)
+
+    def state_dict(self):
+        return {"best": self.best, "waited": self.waited, "best_state": self.best_state}
+
+    def load_state_dict(self, state):
+        self.best, self.waited = state["best"].item(), state["waited"].item()
+        self.best_state = state.get("best_state", {})
+
+
+class Checkpoint(Callback):
+    """Write all that a training depends on, so that ``fit(..., resume=path)`` can go on.
+
+    Parameters
+    ----------
+    path : str or path
+        Ending with .npz or .safetensors.
+    every : int
+        After how many epochs; the last one is always kept.  Default: 1.
+    best : str, optional
+        Only when this value, such as "val_loss", is better than ever before.
+    mode : {"auto", "min", "max"}
+        As of `EarlyStopping`.
+    """
+
+    def __init__(self, path, every=1, best=None, mode="auto"):
+        self.path = Path(path)
+        self.every = every
+        self.monitor = best
+        self.sign = _sign(best or "", mode)
+        self.best = -math.inf
+
+    def begin(self, run):
+        if not run.epoch:
+            self.best = -math.inf
+
+    def epoch(self, run):
+        if self.monitor is not None:
+            value = self.sign * _monitored("Checkpoint", run, self.monitor)
+            if not value > self.best:
+                return
+            self.best = value
+        if run.epoch % self.every == 0 or run.epoch == run.epochs or run.stop:
+            run.save(self.path)
+
+    def state_dict(self):
+        return {"best": self.best}
+
+    def load_state_dict(self, state):
+        self.best = state["best"].item()
+
+
+class CSVLog(Callback):
+    """Write the history as a table, brought up to date after each epoch.
+
+    Parameters
+    ----------
+    path : str or path
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+
+    def epoch(self, run):
+        run.history.write_csv(self.path)
+
+
+class TensorBoard(Callback):
+    """Write the history where TensorBoard can show it (extra ``tensorboard``).
+
+    Parameters
+    ----------
+    folder : str or path
+    histograms : bool
+        How the weights of each layer, and their last gradients, are spread, too.
+        Default: False.
+    """
+
+    def __init__(self, folder, histograms=False):
+        self.folder = Path(folder)
+        self.histograms = histograms
+        self.writer = None
+
+    def begin(self, run):
+        try:
+            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        except ImportError:
+            raise ImportError(
+                'TensorBoard: needs: pip install "tinygrad_act[tensorboard]"'
+            ) from None
+        self.writer = EventFileWriter(str(self.folder))
+
+    def epoch(self, run):
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        found = [
+            Summary.Value(tag=name, simple_value=values[-1]) for name, values in run.history.items()
+        ]
+        found.append(Summary.Value(tag="lr", simple_value=run.optimizer.lr))
+        if self.histograms:
+            for name, parameter in run.model.named_parameters():
+                for kind, x in (("weight", parameter), ("gradient", parameter.grad)):
+                    if x is not None and x.size:
+                        found.append(Summary.Value(tag=f"{name}/{kind}", histo=_histogram(x)))
+        self._write(Summary(value=found), run.epoch)
+
+    def _write(self, summary, step):
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self.writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+        self.writer.flush()
+
+    def end(self, run):
+        self.writer.close()
+
+
+def _histogram(x):
+    import numpy
+    from tensorboard.compat.proto.summary_pb2 import HistogramProto
+
+    values = x.numpy().astype("float64").ravel()
+    finite = values[numpy.isfinite(values)]
+    counts, edges = numpy.histogram(finite, bins=30)
+    return HistogramProto(
+        min=values.min(),
+        max=values.max(),
+        num=values.size,
+        sum=values.sum(),
+        sum_squares=(values * values).sum(),
+        bucket_limit=edges[1:].tolist(),
+        bucket=counts.tolist(),
+    )
