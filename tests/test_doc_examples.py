@@ -36,7 +36,8 @@ def test_pytest_is_asked_to_run_them():
 
 def test_the_main_classes_and_functions_have_examples():
     shown = {example.name.removeprefix("tinygrad_act.") for example in EXAMPLES}
-    assert {"tensor.Tensor", "tensor.grad", "scalar", "op.activation", "testing.gradcheck"} <= shown
+    assert {"tensor.Tensor", "tensor.grad", "scalar", "op.activation"} <= shown
+    assert {"testing.differences.gradcheck", "testing.strategies"} <= shown
     assert {"nn.module.Module", "nn.layers.Sequential", "optim.SGD"} <= shown
 
 

@@ -18,7 +18,7 @@ import tinygrad_act as tga
 from tinygrad_act import Tensor, grad, use_isa
 from tinygrad_act.formula import Value, interpreter
 from tinygrad_act.op import ACTIVATIONS, Binary, Elementwise, General
-from tinygrad_act.testing import gradcheck
+from tinygrad_act.testing import gradcheck, gradgradcheck
 
 every_op = pytest.mark.parametrize("op", DIFFERENTIABLE, ids=by_name)
 in_both_precisions = pytest.mark.parametrize("precision", ["float32", "float64"])
@@ -107,6 +107,22 @@ def test_gradcheck_notices_a_wrong_second_derivative():
     assert gradcheck(outer, [x])
     with pytest.raises(AssertionError, match="finite differences"):
         gradcheck(outer, [x], order=2)
+
+
+def test_gradgradcheck():
+    # right at first order; the rule's own derivative is that of another function
+    inner = Elementwise("inner_too", f=lambda x: 2 * x, df=lambda: 3)
+    outer = Elementwise("outer_too", f=lambda x: x * x, df=lambda x: inner(x))
+    x, y = leaf([0.5, -2.0]), leaf([1.5, 3.0])
+    assert gradcheck(outer, [x])
+    with pytest.raises(AssertionError, match="gradgradcheck.*finite differences"):
+        gradgradcheck(outer, [x])
+    assert gradgradcheck(lambda x, y: (x * y, x.exp() / y), [x, y])
+    assert gradgradcheck(lambda x: 2 * x, [x])  # by the seed alone it is not constant
+    # a derivative that is not recorded looks constant, and is not
+    lost = lambda x: grad((x * x * x).sum(), x)[0]
+    with pytest.raises(AssertionError, match="got 0.0"):
+        gradcheck(lost, [x])
 
 
 def test_gradcheck_leaves_its_inputs_as_they_were():

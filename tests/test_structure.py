@@ -107,6 +107,9 @@ EXTRAS = {
 @pytest.mark.parametrize("name", FILES)
 def test_nothing_but_numpy_cffi_and_the_standard_library(name):
     needed = {"numpy", "cffi", *sys.stdlib_module_names}
+    if name == "testing/strategies.py":  # imported by nobody but the tests of a user
+        needed |= {"hypothesis"}
+        assert not any("testing.strategies" in package_imports(other) for other in FILES)
     assert foreign_imports(name, when_run=False) <= needed
     assert foreign_imports(name) <= needed | EXTRAS.get(name, set())
 

@@ -1,6 +1,9 @@
-"""Checks that users can run on their own ops: derivatives against finite differences."""
+"""Derivatives against finite differences, in float64."""
 
-from .tensor import Tensor, grad
+from math import sin
+
+from ..creation import zeros_like
+from ..tensor import Tensor, grad
 
 
 def gradcheck(function, inputs, eps=1e-6, rtol=1e-5, atol=1e-7, order=1):
@@ -36,19 +39,67 @@ def gradcheck(function, inputs, eps=1e-6, rtol=1e-5, atol=1e-7, order=1):
     >>> gradcheck(lambda x: x.tanh(), [Tensor([0.5, -2.0], requires_grad=True, dtype="float64")])
     True
     """
+    inputs, wanted = _checked_inputs(inputs, "gradcheck")
+    _check_first("gradcheck", function, inputs, wanted, eps, rtol, atol)
+    if order > 1:
+        first = _derivative(function, wanted)
+        _check_first("gradcheck", first, inputs, wanted, eps, rtol, atol)
+    return True
+
+
+def gradgradcheck(function, inputs, eps=1e-6, rtol=1e-5, atol=1e-7):
+    """Compare second derivatives with central differences of the first, in float64.
+
+    What is differenced is the gradient that backward brings to the inputs, for a fixed gradient
+    of the outputs; with respect to the inputs, and to that gradient.
+
+    Parameters
+    ----------
+    function, inputs, eps, rtol, atol
+        As of `gradcheck`.
+
+    Returns
+    -------
+    bool
+        True; a difference raises.
+
+    Raises
+    ------
+    AssertionError, TypeError, ValueError
+        As `gradcheck`.
+
+    Examples
+    --------
+    >>> gradgradcheck(lambda x: x.tanh(), [Tensor([0.5], requires_grad=True, dtype="float64")])
+    True
+    """
+    inputs, wanted = _checked_inputs(inputs, "gradgradcheck")
+    seeds = []
+    for number, y in enumerate(_outputs(function, inputs)):
+        if y.requires_grad:  # any numbers, but no two alike
+            flat = [1.0 + 0.5 * sin(1 + number + place) for place in range(y.size)]
+            flat = Tensor(flat, dtype=y.dtype).reshape(y.shape)
+            seeds.append(Tensor(flat, requires_grad=True))
+
+    def first(*values):
+        outputs = [y for y in _outputs(function, values[: len(inputs)]) if y.requires_grad]
+        return grad(outputs, wanted, values[len(inputs) :], create_graph=True)
+
+    given = [*inputs, *seeds]
+    _check_first("gradgradcheck", first, given, [*wanted, *seeds], eps, rtol, atol)
+    return True
+
+
+def _checked_inputs(inputs, name):
+    """The inputs as a list, and those that require a gradient."""
     inputs = list(inputs)
     wanted = [x for x in inputs if x.requires_grad]
     if not wanted:
-        raise ValueError("gradcheck: no input requires a gradient")
+        raise ValueError(f"{name}: no input requires a gradient")
     for x in wanted:
         if x.dtype.name != "float64":
-            raise TypeError(
-                f"gradcheck: an input is {x.dtype}, but finite differences need float64"
-            )
-    _check_first(function, inputs, wanted, eps, rtol, atol)
-    if order > 1:
-        _check_first(*_derivative(function, inputs, wanted), eps, rtol, atol)
-    return True
+            raise TypeError(f"{name}: an input is {x.dtype}, but finite differences need float64")
+    return inputs, wanted
 
 
 def _outputs(function, inputs):
@@ -56,23 +107,26 @@ def _outputs(function, inputs):
     return [outputs] if isinstance(outputs, Tensor) else list(outputs)
 
 
-def _check_first(function, inputs, wanted, eps, rtol, atol):
+def _check_first(name, function, inputs, wanted, eps, rtol, atol):
     outputs = _outputs(function, inputs)
     for number, output in enumerate(outputs):
-        if not output.requires_grad:
+        if not output.dtype.is_float:
             continue
         for place in range(output.size):
             seed = [0.0] * output.size
             seed[place] = 1.0
             seed = Tensor(seed, dtype=output.dtype).reshape(output.shape)
-            gradients = grad(output, wanted, seed, retain_graph=True)
+            if output.requires_grad:
+                gradients = grad(output, wanted, seed, retain_graph=True)
+            else:  # so it must be constant
+                gradients = list(map(zeros_like, wanted))
             for x, gradient in zip(wanted, gradients, strict=True):
                 _compare(
                     lambda n=number, p=place: _outputs(function, inputs)[n].reshape(-1)[p].item(),
                     x,
                     gradient,
-                    f"output {number}, element {place}, with respect to input "
-                    f"{_position(inputs, x)}",
+                    f"{name}: derivative of output {number}, element {place}, with respect to "
+                    f"input {_position(inputs, x)}",
                     eps,
                     rtol,
                     atol,
@@ -95,8 +149,7 @@ def _compare(value, x, gradient, where, eps, rtol, atol):
         expected = (above - below) / (2 * eps)
         if not abs(got - expected) <= atol + rtol * abs(expected):
             raise AssertionError(
-                f"gradcheck: derivative of {where}, element {index}: got {got!r}, but finite "
-                f"differences give {expected!r}"
+                f"{where}, element {index}: got {got!r}, but finite differences give {expected!r}"
             )
 
 
@@ -107,12 +160,12 @@ def _indices(shape):
     return product(*map(range, shape))
 
 
-def _derivative(function, inputs, wanted):
-    """The gradient of the function's weighted outputs, as a function of the same inputs."""
+def _derivative(function, wanted):
+    """The gradient of the sum of squares of the outputs, as a function of the same inputs."""
 
     def first(*values):
         outputs = _outputs(function, values)
         total = sum((y * y).sum() for y in outputs if y.requires_grad)
         return grad(total, wanted, create_graph=True)
 
-    return first, inputs, wanted
+    return first
