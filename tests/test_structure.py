@@ -324,6 +324,7 @@ def public_objects():
 
 # Methods whose meaning is that of an op of the same name, or known from the base class.
 TOLD_ELSEWHERE = set(tga.op.REGISTRY) | {"forward", "backward", "keep", "on_numbers", "fused"}
+TOLD_ELSEWHERE |= {"begin", "epoch", "end", "state_dict", "load_state_dict"}  # of callbacks
 
 
 @pytest.mark.parametrize(
