@@ -161,6 +161,15 @@ double tga_unary_backward_scalar(int op, double gy, double saved, double a, doub
 
 /* ---- two inputs ------------------------------------------------------------- */
 
+/* With the sign of y, as Python has it; 0 where y is 0, as NumPy has it. */
+static inline int64_t floored_modulo(int64_t x, int64_t y)
+{
+    if (y == 0 || y == -1) /* -1: the quotient of the least number overflows */
+        return 0;
+    const int64_t r = x % y;
+    return r != 0 && (r < 0) != (y < 0) ? r + y : r;
+}
+
 #define NO_INT 0 /* the row has no int64 kernel */
 #define BINARY(name, forward, on_int64)                                                            \
     static void name##_int64(int64_t n, const void *px, int64_t step_x, const void *py,            \

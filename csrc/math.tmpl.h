@@ -34,6 +34,7 @@
 #define v_exp_reduce TN(v_exp_reduce)
 #define v_exp_split TN(v_exp_split)
 #define v_exp_negative TN(v_exp_negative)
+#define v_exp_negative_sum TN(v_exp_negative_sum)
 #define v_expm1_negative TN(v_expm1_negative)
 #define v_log_split TN(v_log_split)
 #define v_log_split_any TN(v_log_split_any)
@@ -45,7 +46,34 @@
 #define v_gauss_tail TN(v_gauss_tail)
 #define v_is_integer TN(v_is_integer)
 
+#define v_each TN(v_each)
+#define v_each_pair TN(v_each_pair)
+
 #define v_exp TN(v_exp)
+#define v_exp2 TN(v_exp2)
+#define v_log2 TN(v_log2)
+#define v_log10 TN(v_log10)
+#define v_sinh TN(v_sinh)
+#define v_cosh TN(v_cosh)
+#define v_erfc TN(v_erfc)
+#define v_sin TN(v_sin)
+#define v_cos TN(v_cos)
+#define v_tan TN(v_tan)
+#define v_asin TN(v_asin)
+#define v_acos TN(v_acos)
+#define v_atan TN(v_atan)
+#define v_asinh TN(v_asinh)
+#define v_acosh TN(v_acosh)
+#define v_atanh TN(v_atanh)
+#define v_atan_derivative TN(v_atan_derivative)
+#define v_asinh_derivative TN(v_asinh_derivative)
+#define v_hypot TN(v_hypot)
+#define v_atan2 TN(v_atan2)
+#define v_logaddexp TN(v_logaddexp)
+#define v_remainder TN(v_remainder)
+#define v_floor TN(v_floor)
+#define v_ceil TN(v_ceil)
+#define v_round TN(v_round)
 #define v_expm1 TN(v_expm1)
 #define v_log TN(v_log)
 #define v_log1p TN(v_log1p)
@@ -58,6 +86,18 @@
 #define v_maximum TN(v_maximum)
 #define v_minimum TN(v_minimum)
 #define v_softplus TN(v_softplus)
+#define v_softplus_derivative TN(v_softplus_derivative)
+#define v_logsigmoid TN(v_logsigmoid)
+#define v_silu TN(v_silu)
+#define v_silu_derivative TN(v_silu_derivative)
+#define v_mish TN(v_mish)
+#define v_mish_derivative TN(v_mish_derivative)
+#define v_hardswish_derivative TN(v_hardswish_derivative)
+#define v_softsign TN(v_softsign)
+#define v_softsign_derivative TN(v_softsign_derivative)
+#define v_celu TN(v_celu)
+#define v_celu_derivative TN(v_celu_derivative)
+#define v_quotient TN(v_quotient)
 #define v_elu TN(v_elu)
 #define v_elu_derivative TN(v_elu_derivative)
 #define v_selu TN(v_selu)
@@ -77,6 +117,8 @@
 #define v_hinge TN(v_hinge)
 
 #define LOG2_E 0x1.71547652b82fep+0       /* 1 / log(2) */
+#define LOG10_E 0x1.bcb7b1526e50ep-2      /* 1 / log(10) */
+#define LN_2 0x1.62e42fefa39efp-1
 #define INV_SQRT_2PI 0x1.9884533d43651p-2 /* 1 / sqrt(2 pi) */
 #define SELU_LAMBDA 1.0507009873554804934193349852946 /* alpha: 1.67326324235437728481... */
 #define GELU_TANH_C1 1.5957691216057307118   /* 2 sqrt(2 / pi) */
@@ -91,6 +133,17 @@
 #undef LN2_HI
 #undef LN2_LO
 #undef EXP_LOWEST
+#undef EXP2_LOWEST
+#undef EXP2_HIGHEST
+#undef SINH_HIGHEST
+#undef SINH_LEAST
+#undef SILU_LOWEST
+#undef ERFC_HIGHEST
+#undef LOG10_2_HI
+#undef LOG10_2_LO
+#undef LOG2_E_LO
+#undef ALL_INTEGERS
+#undef NO_SQUARE
 #undef EXP_HIGHEST
 #undef EXPM1_LOWEST
 #undef TANH_HIGHEST
@@ -110,6 +163,18 @@ typedef uint32_t VU __attribute__((vector_size(VBYTES)));
 #define LN2_LO 0x1.7f7d1cp-20
 #define EXP_LOWEST -104 /* below, exp rounds to 0; above EXP_HIGHEST, to inf */
 #define EXP_HIGHEST 89
+#define EXP2_LOWEST -152
+#define EXP2_HIGHEST 129
+#define SINH_HIGHEST 89.5    /* above, sinh and cosh round to inf */
+#define SINH_LEAST 0x1p-12   /* below, sinh rounds to x */
+#define SILU_LOWEST -112     /* below, x exp(x) rounds to 0 */
+#define ERFC_HIGHEST 10.6    /* above, erfc rounds to 0 */
+#define LOG2_E_LO 0x1.4ae0bf85ddf44p-26 /* what float(LOG2_E) lacks */
+/* LOG10_2_HI + LOG10_2_LO = log10(2); the first times any exponent is exact. */
+#define LOG10_2_HI 0x1.344p-2
+#define LOG10_2_LO 0x1.3509f79fef312p-18
+#define ALL_INTEGERS 0x1p+23 /* every greater number is one */
+#define NO_SQUARE 0x1p+13    /* above, 1 + x^2 has the root |x| */
 #define EXPM1_LOWEST -20 /* below, expm1 rounds to -1 */
 #define TANH_HIGHEST 10  /* above, tanh rounds to 1 */
 #define GAUSS_HIGHEST 15 /* above, x exp(-x^2 / 2) rounds to 0 */
@@ -125,6 +190,17 @@ typedef uint64_t VU __attribute__((vector_size(VBYTES)));
 #define LN2_LO 0x1.ef35793c7673p-45
 #define EXP_LOWEST -746
 #define EXP_HIGHEST 710
+#define EXP2_LOWEST -1077
+#define EXP2_HIGHEST 1025
+#define SINH_HIGHEST 710.6
+#define SINH_LEAST 0x1p-27
+#define SILU_LOWEST -754
+#define ERFC_HIGHEST 27.5
+#define LOG2_E_LO 0x1.777d0ffda0d24p-56
+#define LOG10_2_HI 0x1.34413509f78p-2
+#define LOG10_2_LO 0x1.fef311f12b358p-46
+#define ALL_INTEGERS 0x1p+52
+#define NO_SQUARE 0x1p+27
 #define EXPM1_LOWEST -40
 #define TANH_HIGHEST 20
 #define GAUSS_HIGHEST 39
@@ -240,6 +316,16 @@ static inline V v_exp_negative(V x)
     return v_ldexp_down(K(1) + v_fma(r * r, v_poly(r, TN(exp_coefficients)), r), shifted);
 }
 
+/* v_exp2: max ulp f32 1.1, f64 1.1; range all */
+static inline V v_exp2(V x)
+{
+    /* Here x - n is exact, and r = (x - n) ln 2. */
+    const V cut = v_min(K(EXP2_HIGHEST), v_max(K(EXP2_LOWEST), x));
+    const V shifted = cut + K(INTEGER_MAGIC);
+    const V r = (cut - (shifted - K(INTEGER_MAGIC))) * K(LN_2);
+    return v_ldexp(K(1) + v_fma(r * r, v_poly(r, TN(exp_coefficients)), r), shifted);
+}
+
 /* v_expm1: max ulp f32 1.3, f64 1.3; range all */
 static inline V v_expm1(V x)
 {
@@ -261,6 +347,32 @@ static inline V v_expm1_negative(V x)
     const V r = v_exp_split(v_max(K(EXPM1_LOWEST), x), K(-0.0), &shifted, &w);
     const V scale = v_pow2(shifted, K(1));
     return v_fma(scale, r + w, scale - K(1)); /* here r + w has bits to spare */
+}
+
+/* v_cosh: max ulp f32 1.9, f64 1.9; range all */
+static inline V v_cosh(V x)
+{
+    /* With e = exp(|x|) / 2, which overflows no sooner than cosh: e + 1 / (4 e). */
+    V shifted;
+    const V a = v_abs(x);
+    const V r = v_exp_reduce(v_min(K(SINH_HIGHEST), a), &shifted);
+    const V power = K(1) + v_fma(r * r, v_poly(r, TN(exp_coefficients)), r);
+    const V e = v_ldexp(power, shifted - K(1));
+    return v_select(v_lt(a, K(INFINITY)), e + K(0.25) / e, a);
+}
+
+/* v_sinh: max ulp f32 1.9, f64 1.9; range all */
+static inline V v_sinh(V x)
+{
+    /* With h = (exp|x| - 1) / 4: 2 (h + h / (1 + 4 h)), where 4 h may overflow. */
+    V shifted, w;
+    const V a = v_abs(x);
+    const V r = v_exp_split(v_min(K(SINH_HIGHEST), a), K(-0.0), &shifted, &w);
+    const V scale = v_pow2(shifted, K(0.25));
+    const V h = v_fma(scale, w, v_fma(scale, r, scale - K(0.25)));
+    const V y = K(2) * (h + h / (K(1) + K(4) * h));
+    const M moderate = v_lt(a, K(INFINITY));
+    return v_select(v_lt(a, K(SINH_LEAST)), x, v_select(moderate, v_copysign(y, x), x));
 }
 
 /* v_tanh: max ulp f32 1.9, f64 1.9; range all */
@@ -376,6 +488,23 @@ static inline V v_log(V x)
     return v_log_special(v_log_join(f, k), x);
 }
 
+/* v_log2: max ulp f32 1.6, f64 1.6; range all */
+static inline V v_log2(V x)
+{
+    V k;
+    const V l = v_log_join(v_log_split_any(x, &k), K(0));
+    return v_log_special(v_fma(l, K(LOG2_E), l * K(LOG2_E_LO)) + k, x);
+}
+
+/* v_log10: max ulp f32 1.9, f64 1.9; range all */
+static inline V v_log10(V x)
+{
+    V k;
+    const V l = v_log_join(v_log_split_any(x, &k), K(0));
+    const V small = v_fma(l, K(LOG10_E), k * K(LOG10_2_LO));
+    return v_log_special(v_fma(k, K(LOG10_2_HI), small), x);
+}
+
 /* v_log1p: max ulp f32 1.6, f64 1.5; range all */
 static inline V v_log1p(V x)
 {
@@ -398,8 +527,38 @@ static inline V v_log1p_unit(V e)
     return v_log_join(v_select(upper, (e - K(1)) * K(0.5), e), v_select(upper, K(1), K(0)));
 }
 
-/* v_softplus: max ulp f32 1.9, f64 1.8; range all */
-static inline V v_softplus(V x) { return v_max(K(0), x) + v_log1p_unit(v_exp_negative(x)); }
+/* v_logsigmoid: max ulp f32 1.9, f64 1.9; range all */
+static inline V v_logsigmoid(V x) { return -(v_max(K(0), -x) + v_log1p_unit(v_exp_negative(x))); }
+
+/* exp(-|z + lo|), lo being what a rounded z has lost: it counts |z| times. */
+static inline V v_exp_negative_sum(V z, V lo)
+{
+    const V e = v_exp_negative(z);
+    const V exact = v_fma(e, v_select(v_lt(z, K(0)), lo, -lo), e);
+    return v_select(v_eq(e, K(0)), e, exact); /* there lo may be nan */
+}
+
+/* log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold. */
+/* v_softplus: max ulp f32 2.6, f64 2.6; range all */
+static inline V v_softplus(V x, V beta, V threshold)
+{
+    V lo;
+    const V z = v_two_product(beta, x, &lo);
+    const V e = v_exp_negative_sum(z, lo);
+    const V y = (v_max(K(0), z) + v_log1p_unit(e)) / beta;
+    return v_select(v_lt(threshold, z), x, y);
+}
+
+/* v_softplus_derivative: max ulp f32 2.6, f64 2.6; range all */
+static inline V v_softplus_derivative(V x, V beta, V threshold)
+{
+    V lo;
+    const V z = v_two_product(beta, x, &lo);
+    const V e = v_exp_negative_sum(z, lo);
+    const V c = v_select(v_lt(z, K(0)), e, K(1));
+    const V q = c / (K(1) + e);
+    return v_select(v_lt(threshold, z), K(1), v_fma(-e, q, c));
+}
 
 /* ---- the normal distribution ---------------------------------------------- */
 
@@ -410,7 +569,7 @@ static inline V v_times_gauss(V y, V x, V c)
     V lo;
     const V hi = v_two_product(x, x, &lo);
     V shifted, w;
-    const V r = v_exp_split(v_max(K(EXP_LOWEST), -c * hi), -c * lo, &shifted, &w);
+    const V r = v_exp_split(v_max(K(EXP_LOWEST - 2), -c * hi), -c * lo, &shifted, &w);
     return v_ldexp_down(v_fma(y, r + w, y), shifted);
 }
 
@@ -465,6 +624,16 @@ static inline V v_erf(V x)
     return v_select(v_lt(a, K(1)), near, v_copysign(K(1) - (beyond + beyond), x));
 }
 
+/* v_erfc: max ulp f32 4.0, f64 6.0; range all */
+static inline V v_erfc(V x)
+{
+    /* For positive x there is no difference to take: it is twice the tail. */
+    const V a = v_min(K(ERFC_HIGHEST), v_abs(x));
+    const V sqrt_2 = K(0x1.6a09e667f3bcdp+0);
+    const V tail = v_times_gauss(K(2) * v_gauss_tail(a * sqrt_2), a, K(1));
+    return v_select(v_lt(x, K(0)), K(2) - tail, tail);
+}
+
 /* v_erf_derivative: max ulp f32 2.0, f64 2.0; range all */
 static inline V v_erf_derivative(V x)
 {
@@ -501,6 +670,113 @@ static inline V v_selu_derivative(V x)
     const V e = v_exp(v_min(K(0), x));
     return v_select(v_lt(K(0), x), K(SELU_LAMBDA),
                     v_fma(e, K(SELU_LAMBDA_ALPHA), e * K(SELU_LAMBDA_ALPHA_LO)));
+}
+
+/* x / alpha as the sum of the result and *lo; where the quotient is beyond the exponents of
+ * exp, *lo is 0. */
+static inline V v_quotient(V x, V alpha, V *lo)
+{
+    V e;
+    const V z = x / alpha;
+    const V back = v_two_product(z, alpha, &e);
+    *lo = v_select(v_lt(v_abs(z), K(-2 * EXP_LOWEST)), ((x - back) - e) / alpha, K(0));
+    return z;
+}
+
+/* v_celu: max ulp f32 3.0, f64 3.0; range all */
+static inline V v_celu(V x, V alpha)
+{
+    return v_select(v_lt(x, K(0)), alpha * v_expm1(x / alpha), x);
+}
+
+/* v_celu_derivative: max ulp f32 1.9, f64 1.9; range all */
+static inline V v_celu_derivative(V x, V alpha)
+{
+    /* What the quotient has lost counts |x / alpha| times in the exponential. */
+    V lo;
+    const V e = v_exp(v_quotient(v_min(K(0), x), alpha, &lo));
+    return v_select(v_lt(K(0), x), K(1), v_fma(e, lo, e));
+}
+
+/* v_hardswish_derivative: max ulp f32 1.5, f64 1.5; range x >= -1 */
+/* v_hardswish_derivative: max abs f32 1.2e-7, f64 2.3e-16; range x < -1 */
+static inline V v_hardswish_derivative(V x)
+{
+    const V middle = x / K(3) + K(0.5);
+    return v_select(v_lt(x, K(3)), v_select(v_lt(K(-3), x), middle, K(0)), K(1));
+}
+
+/* v_softsign: max ulp f32 1.5, f64 1.5; range all */
+static inline V v_softsign(V x)
+{
+    const V a = v_min(K(T_BITS == 32 ? 0x1p+127 : 0x1p+1023), v_abs(x)); /* no inf / inf */
+    return v_copysign(a / (K(1) + a), x);
+}
+
+/* v_softsign_derivative: max ulp f32 3.6, f64 3.6; range all */
+static inline V v_softsign_derivative(V x)
+{
+    const V inverse = K(1) / (K(1) + v_abs(x));
+    return inverse * inverse;
+}
+
+/* With e = exp(-|x|), sigmoid(x) is 1 / (1 + e) for positive x and e / (1 + e) for negative.
+ * Far out on the left e is subnormal; x exp(x) is not yet, so x comes before the power of 2. */
+
+/* v_silu: max ulp f32 2.6, f64 2.6; range all */
+static inline V v_silu(V x)
+{
+    V shifted;
+    const V c = v_max(K(SILU_LOWEST), x);
+    const M left = v_lt(x, K(0));
+    const V r = v_exp_reduce(v_max(K(SILU_LOWEST), -v_abs(x)), &shifted);
+    const V power = K(1) + v_fma(r * r, v_poly(r, TN(exp_coefficients)), r);
+    const V q = v_select(left, c * power, c) / (K(1) + v_ldexp_down(power, shifted));
+    return v_select(left, v_ldexp_down(q, shifted), q);
+}
+
+/* v_silu_derivative: max ulp f32 3.0, f64 3.0; range x >= 0 */
+/* v_silu_derivative: max abs f32 1e-7, f64 2e-16; range x < 0 */
+static inline V v_silu_derivative(V x)
+{
+    /* s + x s (1 - s) */
+    const V e = v_exp_negative(x), inverse = K(1) / (K(1) + e);
+    const V s = v_select(v_lt(x, K(0)), e, K(1)) * inverse;
+    const V a = v_min(K(-2 * EXP_LOWEST), v_abs(x)); /* so that nothing is inf * 0 */
+    return v_fma(v_copysign(a, x), e * inverse * inverse, s);
+}
+
+/* With e = exp(-|x|), tanh(log(1 + exp(x))) = u / v: for positive x u = 1 + 2 e and
+ * v = u + 2 e^2, for negative u = e (e + 2) and v = u + 2. */
+
+/* v_mish: max ulp f32 3.5, f64 3.5; range all */
+static inline V v_mish(V x)
+{
+    V shifted;
+    const V c = v_max(K(SILU_LOWEST), x);
+    const M left = v_lt(x, K(0));
+    const V r = v_exp_reduce(v_max(K(SILU_LOWEST), -v_abs(x)), &shifted);
+    const V power = K(1) + v_fma(r * r, v_poly(r, TN(exp_coefficients)), r);
+    const V e = v_ldexp_down(power, shifted);
+    const V u = v_select(left, power * (e + K(2)), v_fma(K(2), e, K(1)));
+    const V v = v_select(left, v_fma(e, e + K(2), K(2)), v_fma(K(2) * e, e, u));
+    const V q = c * (u / v);
+    return v_select(left, v_ldexp_down(q, shifted), q);
+}
+
+/* v_mish_derivative: max ulp f32 4.0, f64 4.0; range x >= 0 */
+/* v_mish_derivative: max abs f32 2e-7, f64 4e-16; range x < 0 */
+static inline V v_mish_derivative(V x)
+{
+    /* u / v + x 4 t (1 + e) / v^2, t = e^2 for positive x and e for negative */
+    const M left = v_lt(x, K(0));
+    const V e = v_exp_negative(x), inner = e * (e + K(2));
+    const V u = v_select(left, inner, v_fma(K(2), e, K(1)));
+    const V v = v_select(left, inner + K(2), v_fma(K(2) * e, e, u));
+    const V t = v_select(left, e, e * e), inverse = K(1) / v;
+    const V a = v_min(K(-2 * EXP_LOWEST), v_abs(x)); /* so that nothing is inf * 0 */
+    const V slope = K(4) * t * (K(1) + e) * inverse * inverse;
+    return v_fma(v_copysign(a, x), slope, u * inverse);
 }
 
 /* Below, Phi(x) is the probability that a normal variable is less than x, phi its density. */
@@ -553,6 +829,26 @@ static inline V v_gelu_tanh_derivative(V x)
     const V complement = v_select(left, K(1), e) * inverse; /* 1 - s */
     return v_fma(w * dz, s * complement, s);
 }
+
+/* ---- to an integer --------------------------------------------------------- */
+
+/* v_round: max ulp f32 0, f64 0; range all */
+static inline V v_round(V x)
+{
+    /* No number between two integers is left in the sum; it rounds half to even. */
+    const V all = K(ALL_INTEGERS), a = v_abs(x);
+    return v_select(v_lt(a, all), v_copysign((a + all) - all, x), x);
+}
+
+/* v_floor: max ulp f32 0, f64 0; range all */
+static inline V v_floor(V x)
+{
+    const V near = v_round(x);
+    return v_select(v_gt(near, x), near - K(1), near);
+}
+
+/* v_ceil: max ulp f32 0, f64 0; range all */
+static inline V v_ceil(V x) { return -v_floor(-x); }
 
 /* ---- power ----------------------------------------------------------------- */
 
@@ -607,9 +903,7 @@ static inline V v_log_two(V x, V *lo)
 
 static inline M v_is_integer(V x)
 {
-    /* Beyond 2^MANTISSA_BITS every number is one. */
-    const V all = K(T_BITS == 32 ? 0x1p+23 : 0x1p+52), a = v_abs(x);
-    return v_eq(v_select(v_lt(a, all), (a + all) - all, a), a);
+    return v_eq(v_round(x), x);
 }
 
 /* v_pow: max ulp f32 1.0, f64 1.0; range all */
@@ -641,6 +935,86 @@ static inline V v_pow(V x, V y)
     return v_select(v_eq(x, K(1)), K(1), v_select(v_eq(y, K(0)), K(1), z));
 }
 
+/* ---- by the C library, one element after the other -------------------------- */
+/* In float64, whatever the dtype: float32 is then rounded right but for a few numbers.  The
+ * library is one for all instruction sets. */
+
+static ALWAYS_INLINE V v_each(double (*f)(double), V x)
+{
+    T lanes[VBYTES / sizeof(T)];
+    v_store(lanes, x);
+    for (int i = 0; i < VL; i++)
+        lanes[i] = (T)f((double)lanes[i]);
+    return v_load(lanes);
+}
+
+static ALWAYS_INLINE V v_each_pair(double (*f)(double, double), V x, V y)
+{
+    T xs[VBYTES / sizeof(T)], ys[VBYTES / sizeof(T)];
+    v_store(xs, x), v_store(ys, y);
+    for (int i = 0; i < VL; i++)
+        xs[i] = (T)f((double)xs[i], (double)ys[i]);
+    return v_load(xs);
+}
+
+/* v_sin: max ulp f32 0.6, f64 1.0; range all */
+static inline V v_sin(V x) { return v_each(sin, x); }
+
+/* v_cos: max ulp f32 0.6, f64 1.0; range all */
+static inline V v_cos(V x) { return v_each(cos, x); }
+
+/* v_tan: max ulp f32 0.6, f64 1.0; range all */
+static inline V v_tan(V x) { return v_each(tan, x); }
+
+/* v_asin: max ulp f32 0.6, f64 1.0; range all */
+static inline V v_asin(V x) { return v_each(asin, x); }
+
+/* v_acos: max ulp f32 0.6, f64 1.0; range all */
+static inline V v_acos(V x) { return v_each(acos, x); }
+
+/* v_atan: max ulp f32 0.6, f64 1.0; range all */
+static inline V v_atan(V x) { return v_each(atan, x); }
+
+/* v_asinh: max ulp f32 0.6, f64 2.0; range all */
+static inline V v_asinh(V x) { return v_each(asinh, x); }
+
+/* v_acosh: max ulp f32 0.6, f64 2.0; range all */
+static inline V v_acosh(V x) { return v_each(acosh, x); }
+
+/* v_atanh: max ulp f32 0.6, f64 2.0; range all */
+static inline V v_atanh(V x) { return v_each(atanh, x); }
+
+/* v_hypot: max ulp f32 0.6, f64 1.0; range all */
+static inline V v_hypot(V x, V y) { return v_each_pair(hypot, x, y); }
+
+/* v_atan2: max ulp f32 0.6, f64 1.0; range all */
+static inline V v_atan2(V x, V y) { return v_each_pair(atan2, x, y); }
+
+/* x - y floor(x / y): fmod is exact, and then the sign of y is given to it. */
+/* v_remainder: max ulp f32 0.5, f64 0.5; range all */
+static inline V v_remainder(V x, V y)
+{
+    const V r = v_each_pair(fmod, x, y);
+    const V moved = v_select(v_lt(v_copysign(K(1), y) * r, K(0)), r + y, r);
+    return v_select(v_eq(r, K(0)), v_copysign(r, y), moved);
+}
+
+/* The derivatives of atan and asinh, without squares that overflow. */
+/* v_atan_derivative: max ulp f32 3.5, f64 3.5; range all */
+static inline V v_atan_derivative(V x)
+{
+    const M large = v_lt(K(1), v_abs(x));
+    const V s = v_select(large, K(1) / x, x), square = s * s;
+    return v_select(large, square, K(1)) / (K(1) + square);
+}
+
+/* v_asinh_derivative: max ulp f32 1.9, f64 1.9; range all */
+static inline V v_asinh_derivative(V x)
+{
+    const V a = v_abs(x);
+    return K(1) / v_select(v_lt(K(NO_SQUARE), a), a, v_sqrt(K(1) + x * x));
+}
+
 /* ---- order ----------------------------------------------------------------- */
 
 /* v_sign: max ulp f32 0, f64 0; range all */
@@ -656,6 +1030,14 @@ static inline V v_minimum(V x, V y) { return (V)((VI)v_min(x, y) | (VI)v_min(y, 
 
 /* v_maximum: max ulp f32 0, f64 0; range all */
 static inline V v_maximum(V x, V y) { return -v_minimum(-x, -y); }
+
+/* v_logaddexp: max ulp f32 2.4, f64 2.4; range all */
+static inline V v_logaddexp(V x, V y)
+{
+    /* The larger, and what the smaller adds to it; equal infinities have no difference. */
+    const V distance = v_select(v_eq(x, y), K(0), x - y);
+    return v_maximum(x, y) + v_log1p_unit(v_exp_negative(distance));
+}
 
 /* ---- losses ---------------------------------------------------------------- */
 

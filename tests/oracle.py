@@ -21,7 +21,7 @@ from mpmath import inf, isnan, mp, mpc, mpf, nan
 
 import tinygrad_act as tga
 from tinygrad_act import kernels
-from tinygrad_act.formula import REGISTRY, Constant, Value, interpreter
+from tinygrad_act.formula import REGISTRY, Constant, Value, evaluate, interpreter
 from tinygrad_act.op import Attr, Binary, Elementwise, General
 from tinygrad_act.ops import nested
 
@@ -62,7 +62,24 @@ def _log(x):
     return nan if x < 0 else -inf if x == 0 else mp.log(x)
 
 
-_PRIMITIVES = {"exp": mp.exp, "log": _log, "sqrt": mp.sqrt, "erf": mp.erf, "tanh": mp.tanh}
+def _erfc(x):
+    if abs(x) > 10_000:  # mpmath cannot; what is left of it is no number of float64
+        return mp.exp(-x * x) if x > 0 else mpf(2)
+    return mp.erfc(x)
+
+
+def _periodic(function):
+    return lambda x: nan if abs(x) >= FAR else function(x)
+
+
+FAR = mpf("1e400")  # stands for infinity, where the limit is looked for
+
+_PRIMITIVES = {
+    **{"exp": mp.exp, "log": _log, "sqrt": mp.sqrt, "erf": mp.erf, "erfc": _erfc},
+    **{"sin": _periodic(mp.sin), "cos": _periodic(mp.cos), "tanh": mp.tanh},
+    **{"asin": mp.asin, "acos": mp.acos, "atan": mp.atan, "atan2": mp.atan2},
+    **{"floor": mp.floor, "ceil": mp.ceil, "round": mp.nint},
+}
 
 
 @interpreter(mpf)
@@ -96,39 +113,45 @@ def truth(op, *inputs, **attrs):
     """The formula of a record at some numbers, to 30 digits; at ±inf, its limit."""
     if any(isnan(x) for x in inputs):
         return nan
-    attrs = {name: mpf(value) for name, value in attrs.items()}
-    return _limit(lambda *at: op.f(*at, **attrs), *inputs)
+    attrs = {name: value if value is None else mpf(value) for name, value in attrs.items()}
+    try:
+        return _limit(lambda *at: op.f(*at, **attrs), *inputs)
+    except ZeroDivisionError:
+        return mpf(evaluate(op.f, tga.float64, *_scalars(inputs), **attrs).data)
+
+
+def _scalars(numbers):
+    """The numbers as Scalars: at a pole, IEEE's infinity and its sign are those of the formula."""
+    return [tga.Scalar(float(x), requires_grad=False) for x in numbers]
 
 
 def _limit(function, *inputs):
     """The function, settled; where an input is infinite, at a number far beyond float64.
 
-    If it is still growing there, however slowly, the limit is infinite.
+    If it is still growing there, however slowly, the limit is infinite; if it is shrinking, 0.
     """
-
-    far = mpf("1e400")
-
     def at(far):
         return [far * mp.sign(x) if abs(x) == inf else mpf(x) for x in inputs]
 
-    value = _settled(lambda: function(*at(far)))
-    if inf in map(abs, inputs) and 1 < abs(value) < far:
-        farther = _settled(lambda: function(*at(far * far)))
-        return inf * mp.sign(value) if abs(farther) > 1.5 * abs(value) else value
+    value = _settled(lambda: function(*at(FAR)))
+    if inf in map(abs, inputs) and 0 < abs(value) < inf:
+        farther = _settled(lambda: function(*at(FAR * FAR)))
+        if abs(farther) > 1.5 * abs(value) > 1.5:
+            return inf * mp.sign(value)
+        return mpf(0) if 1.5 * abs(farther) < abs(value) < 1 else value
     return value
 
 
 def derivative(op, y, x, **attrs):
     """`df` of a record, to 30 digits, at y and x as they are: y need not be exactly f(x).
 
-    Division by 0 gives infinity with the sign of the zero, as IEEE says.
+    At a pole it is infinite, as IEEE says.
     """
     try:
-        attrs = {name: mpf(value) for name, value in attrs.items()}
+        attrs = {name: value if value is None else mpf(value) for name, value in attrs.items()}
         return _limit(lambda *at: op.derivative(*at, **attrs), y, x)
     except ZeroDivisionError:
-        zero = y if op.saves == "y" else x
-        return -inf if zero == 0 and np.signbit(float(zero)) else inf
+        return mpf(op.derivative(*_scalars([y, x]), dtype=tga.float64, **attrs).data)
 
 
 STEP = mpf(10) ** -25

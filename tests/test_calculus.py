@@ -99,6 +99,20 @@ AT_KINKS = {
     "selu": [({}, 0.0, 1.75809934084737686)],
     "abs": [({}, 0.0, 0.0)],
     "sign": [({}, 0.0, 0.0)],
+    "celu": [({"alpha": 0.375}, 0.0, 1.0)],
+    "softsign": [({}, 0.0, 1.0)],
+    "softplus": [({}, 20.0, 0.9999999979388464)],
+    "hardtanh": [({}, -1.0, 0.0), ({}, 1.0, 0.0)],
+    "relu6": [({}, 0.0, 0.0), ({}, 6.0, 0.0)],
+    "hardsigmoid": [({}, -3.0, 0.0), ({}, 3.0, 0.0)],
+    "hardswish": [({}, -3.0, 0.0), ({}, 3.0, 1.0)],
+    "softshrink": [({"lambd": 0.5}, -0.5, 0.0), ({"lambd": 0.5}, 0.5, 0.0)],
+    "hardshrink": [({"lambd": 0.5}, -0.5, 0.0), ({"lambd": 0.5}, 0.5, 0.0)],
+    "threshold": [({"threshold": 0.0, "value": 2.0}, 0.0, 0.0)],
+    "rrelu": [({"lower": 0.125, "upper": 0.375}, 0.0, 0.25)],
+    "floor": [({}, x, 0.0) for x in (-2.0, -1.0, 0.0, 1.0, 2.0)],
+    "ceil": [({}, x, 0.0) for x in (-2.0, -1.0, 0.0, 1.0, 2.0)],
+    "round": [({}, x, 0.0) for x in (-1.5, -0.5, 0.5, 1.5)],
 }
 
 
@@ -116,7 +130,7 @@ def test_every_kink_has_a_convention():
 @pytest.mark.parametrize("zero", [0.0, -0.0], ids=["+0", "-0"])
 def test_convention_at_kink(name, attrs, x, expected, zero, isa):
     op = REGISTRY[name]
-    x = x or zero
+    x, attrs = x or zero, op.complete(attrs)
     exact = float(derivative(op, mpf(x), mpf(x), **attrs))
     assert exact == expected
     for dtype in ("float32", "float64"):
@@ -156,6 +170,33 @@ AT_TIES = {
     "div": [
         (1.0, 0.0, math.inf, math.inf, -math.inf),
         (0.0, 0.0, math.nan, math.inf, math.nan),
+    ],
+    "remainder": [
+        (4.0, 2.0, 0.0, 1.0, -2.0),
+        (-4.0, 2.0, 0.0, 1.0, 2.0),
+        (-1.0, 3.0, 2.0, 1.0, 1.0),
+        (5.5, -2.0, -0.5, 1.0, 3.0),
+        (5.0, math.inf, 5.0, 1.0, 0.0),
+        (-5.0, math.inf, math.inf, 1.0, math.nan),
+        (5.0, 0.0, math.nan, 1.0, math.nan),
+    ],
+    "logaddexp": [
+        (0.0, 0.0, math.log(2), 0.5, 0.5),
+        (-math.inf, -math.inf, -math.inf, 0.5, 0.5),
+        (math.inf, math.inf, math.inf, 0.5, 0.5),
+        (-math.inf, 1.0, 1.0, 0.0, 1.0),
+        (1000.0, -1000.0, 1000.0, 1.0, 0.0),
+    ],
+    "hypot": [
+        (0.0, 0.0, 0.0, 0.0, 0.0),
+        (3.0, -4.0, 5.0, 0.6, -0.8),
+        (1e30, 0.0, 1e30, 1.0, 0.0),
+    ],
+    "atan2": [
+        (0.0, 0.0, 0.0, 0.0, 0.0),
+        (0.0, -2.0, math.pi, -0.5, 0.0),
+        (2.0, 0.0, math.pi / 2, 0.0, -0.5),
+        (2.0**100, 0.0, math.pi / 2, 0.0, -(2.0**-100)),
     ],
 }
 

@@ -54,14 +54,15 @@ def is_straight(function, x):
     """
     for index in np.ndindex(x.shape):
         values = []
-        for step in (-1.0, 0.0, 1.0):
+        for step in (-1.0, 0.0, 0.625, 1.0):
             moved = x.copy()
             moved[index] += step
             values.append(function(Tensor(moved)).numpy().astype("float64"))
-        below, here, above = values
+        below, here, between, above = values
         size = np.max(np.abs(values), initial=0.0)
-        if not np.all(np.abs(below - 2 * here + above) <= 1e-14 * size):
-            return False
+        for bend in (below - 2 * here + above, 0.375 * here - between + 0.625 * above):
+            if not np.all(np.abs(bend) <= 1e-14 * size):
+                return False
     return True
 
 
@@ -443,7 +444,8 @@ def test_activations_far_out(name, precision, size, isa):
     by_kernel = grad(ACTIVATIONS[name](x), x, weights)[0]
     for values in (y, first, second, by_kernel):
         assert np.isfinite(values.numpy()).all(), values
-    assert np.abs(second.numpy()).max() <= 1e-20
+    if name != "softsign":  # whose second derivative falls like 1 / x**3
+        assert np.abs(second.numpy()).max() <= 1e-20
     np.testing.assert_allclose(by_kernel.numpy(), first.numpy(), rtol=1e-6, atol=1e-20)
 
 

@@ -194,12 +194,22 @@ def test_backward_without_a_leaf():
 
 @pytest.mark.parametrize("op", [op for op in OPS if isinstance(op, General)], ids=by_name)
 def test_ops_that_mix_elements_say_that_they_need_tensors(op):
-    if op.name == "where":
-        assert op(True, Scalar(1.0), 2.0).data == 1.0
+    if op.by_element is not None:
         return
     inputs = [Scalar(1.0) for _ in op.inputs]
     with pytest.raises(TypeError, match=f"{op.name}.*Tensor"):
         op(*inputs)
+
+
+def test_ops_of_several_operands_on_scalars():
+    x, y, weight = [Scalar(v) for v in (1.0, 5.0, 0.25)]
+    assert tga.where(True, x, 2.0) is x and tga.where(False, x, 2.0).data == 2.0
+    z = tga.lerp(x, y, weight)
+    z.backward()
+    assert (z.data, x.grad, y.grad, weight.grad) == (2.0, 0.75, 0.25, 4.0)
+    for number, answers in [(1.0, (True, False, False)), (INF, (False, True, False))]:
+        assert tuple(op(Scalar(number)) for op in (tga.isfinite, tga.isinf, tga.isnan)) == answers
+    assert tga.isnan(Scalar(NAN)) and tga.isnan(NAN) and tga.lerp(1.0, 5.0, 0.5) == 3.0
 
 
 @pytest.mark.parametrize("wrong", [None, "2", [2.0], object()])

@@ -110,6 +110,12 @@ class Value:
     def __rtruediv__(self, other):
         return REGISTRY["div"](other, self)
 
+    def __mod__(self, other):
+        return REGISTRY["remainder"](self, other)
+
+    def __rmod__(self, other):
+        return REGISTRY["remainder"](other, self)
+
     def __pow__(self, other):
         return REGISTRY["pow"](self, other)
 

@@ -11,7 +11,7 @@ arrays calls a fused kernel where there is one, and on tensors runs the record's
 formula, so that the derivative is itself recorded.
 """
 
-from math import prod
+from math import inf, prod
 
 from . import kernels
 from .array import (
@@ -235,7 +235,7 @@ class Elementwise(Op):
     stable : function, optional
         A form of `f` without overflow or cancellation, which serves as the kernel
         where there is no row in C.  Default: `f`.
-    on_integers : function (x), optional
+    on_integers : function (x, **attrs), optional
         The op on integers, in integers.  Default: they raise.
     domain : pair of floats
         Where tests draw x.
@@ -285,7 +285,7 @@ class Elementwise(Op):
         if not x.dtype.is_float:
             if self.on_integers is None:
                 needs_float(self.name, x)
-            return self.on_integers(x)
+            return self.on_integers(x, **attrs)
         if self.row < 0:
             return evaluate(self.stable, x.dtype, x, **attrs)
         a, b = pair(attrs) if attrs else (0.0, 0.0)
@@ -328,13 +328,18 @@ class Elementwise(Op):
         return lib.tga_unary_scalar(self.row, float(x), *pair(attrs))
 
 
+_NO_BOUND = {"min": -inf, "max": inf}  # what None means for the attribute of that name
+
+
 def pair(attrs):
     """The attributes as the two numbers that a C row takes."""
     for name, value in attrs.items():
         if hasattr(value, "requires_grad"):
             raise TypeError(f"attribute {name!r} must be a number: no gradient flows to it")
     try:
-        values = [float(value) for value in attrs.values()]
+        values = [
+            float(_NO_BOUND.get(name) if value is None else value) for name, value in attrs.items()
+        ]
     except (TypeError, ValueError):
         given = ", ".join(f"{name}={value!r}" for name, value in attrs.items())
         raise TypeError(f"attributes must be numbers, but there is {given}") from None
@@ -542,6 +547,8 @@ class General(Op):
         From which input on (1 is the first) they meet in one dtype; 0 for none.
     indices : str
         Names of the inputs that are integers and name places of another.
+    by_element : function (*inputs, **attrs), optional
+        Of an op that works element by element: its formula, which serves for Scalars.
     sample : function (random) -> (inputs, attrs)
         Valid inputs as nested lists, drawn with a ``random.Random``, for the tests.
     reference : function (*inputs, **attrs)
@@ -561,6 +568,7 @@ class General(Op):
         fused=None,
         promotes=0,
         indices="",
+        by_element=None,
         sample=None,
         reference=None,
         max_ulp=None,
@@ -576,8 +584,14 @@ class General(Op):
         self.fused = fused
         self.promotes = promotes
         self.indices = tuple(self.inputs.index(one) for one in indices.split())
+        self.by_element = by_element
         self.sample = sample
         self.reference = reference
+
+    def on_numbers(self, *inputs, **attrs):
+        if self.by_element is None:
+            return super().on_numbers(*inputs, **attrs)
+        return self.by_element(*inputs, **attrs)
 
     def backward(self, parents, gy, saved, attrs):
         if self.fused is not None and type(gy) is Array:

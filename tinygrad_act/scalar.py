@@ -103,9 +103,9 @@ def _number(op, x):
 def apply(op, inputs, attrs):
     """Apply an op to Scalars and numbers, and record it."""
     if not isinstance(op, (Elementwise, Binary)):
-        if op.name == "where":  # a choice, already made: nothing to compute or record
-            chosen = op.on_numbers(*inputs)
-            return chosen if isinstance(chosen, Scalar) else _constant(chosen)
+        if op.by_element is not None:  # made of other ops; those are recorded
+            y = op.by_element(*inputs, **attrs)
+            return y if isinstance(y, (Scalar, bool)) else _constant(y)
         raise TypeError(f"{op.name}: works on Tensors, not on Scalars")
     numbers = [_number(op, x) for x in inputs]
     if isinstance(op, Binary) and op.compares:

@@ -385,6 +385,12 @@ class Tensor:
     def __rtruediv__(self, other):
         return _binary(arith.div, other, self)
 
+    def __mod__(self, other):
+        return _binary(arith.remainder, self, other)
+
+    def __rmod__(self, other):
+        return _binary(arith.remainder, other, self)
+
     def __pow__(self, other):
         return _binary(arith.pow_, self, other)
 
@@ -472,6 +478,93 @@ class Tensor:
     def sign(self):
         return _unary(arith.sign, self)
 
+    def exp2(self):
+        return _unary(arith.exp2, self)
+
+    def log2(self):
+        return _unary(arith.log2, self)
+
+    def log10(self):
+        return _unary(arith.log10, self)
+
+    def rsqrt(self):
+        return _unary(arith.rsqrt, self)
+
+    def reciprocal(self):
+        return _unary(arith.reciprocal, self)
+
+    def erfc(self):
+        return _unary(arith.erfc, self)
+
+    def sin(self):
+        return _unary(arith.sin, self)
+
+    def cos(self):
+        return _unary(arith.cos, self)
+
+    def tan(self):
+        return _unary(arith.tan, self)
+
+    def asin(self):
+        return _unary(arith.asin, self)
+
+    def acos(self):
+        return _unary(arith.acos, self)
+
+    def atan(self):
+        return _unary(arith.atan, self)
+
+    def sinh(self):
+        return _unary(arith.sinh, self)
+
+    def cosh(self):
+        return _unary(arith.cosh, self)
+
+    def asinh(self):
+        return _unary(arith.asinh, self)
+
+    def acosh(self):
+        return _unary(arith.acosh, self)
+
+    def atanh(self):
+        return _unary(arith.atanh, self)
+
+    def floor(self):
+        return _unary(arith.floor, self)
+
+    def ceil(self):
+        return _unary(arith.ceil, self)
+
+    def round(self):
+        return _unary(arith.round_, self)
+
+    def clamp(self, min=None, max=None):
+        return _unary(arith.clamp, self, {"min": min, "max": max})
+
+    def isfinite(self):
+        return _unary(arith.isfinite, self)
+
+    def isinf(self):
+        return _unary(arith.isinf, self)
+
+    def isnan(self):
+        return _unary(arith.isnan, self)
+
+    def remainder(self, other):
+        return apply(arith.remainder, (self, other), _NO_ATTRS)
+
+    def logaddexp(self, other):
+        return apply(arith.logaddexp, (self, other), _NO_ATTRS)
+
+    def hypot(self, other):
+        return apply(arith.hypot, (self, other), _NO_ATTRS)
+
+    def atan2(self, other):
+        return apply(arith.atan2, (self, other), _NO_ATTRS)
+
+    def lerp(self, other, weight):
+        return apply(arith.lerp, (self, other, weight), _NO_ATTRS)
+
     def maximum(self, other):
         return apply(arith.maximum, (self, other), _NO_ATTRS)
 
@@ -506,6 +599,54 @@ class Tensor:
 
     def gelu_tanh(self):
         return _unary(act.gelu_tanh, self)
+
+    def celu(self, alpha=1.0):
+        return _unary(act.celu, self, {"alpha": alpha})
+
+    def silu(self):
+        return _unary(act.silu, self)
+
+    def mish(self):
+        return _unary(act.mish, self)
+
+    def softplus(self, beta=1.0, threshold=20.0):
+        return _unary(act.softplus, self, {"beta": beta, "threshold": threshold})
+
+    def logsigmoid(self):
+        return _unary(act.logsigmoid, self)
+
+    def softsign(self):
+        return _unary(act.softsign, self)
+
+    def hardtanh(self, min_val=-1.0, max_val=1.0):
+        return _unary(act.hardtanh, self, {"min_val": min_val, "max_val": max_val})
+
+    def relu6(self):
+        return _unary(act.relu6, self)
+
+    def hardsigmoid(self):
+        return _unary(act.hardsigmoid, self)
+
+    def hardswish(self):
+        return _unary(act.hardswish, self)
+
+    def tanhshrink(self):
+        return _unary(act.tanhshrink, self)
+
+    def softshrink(self, lambd=0.5):
+        return _unary(act.softshrink, self, {"lambd": lambd})
+
+    def hardshrink(self, lambd=0.5):
+        return _unary(act.hardshrink, self, {"lambd": lambd})
+
+    def threshold(self, threshold=0.0, value=0.0):
+        return _unary(act.threshold, self, {"threshold": threshold, "value": value})
+
+    def rrelu(self, lower=0.125, upper=0.3333333333333333):
+        return _unary(act.rrelu, self, {"lower": lower, "upper": upper})
+
+    def softmin(self, axis=-1):
+        return _unary(act.softmin, self, {"axis": axis})
 
     def softmax(self, axis=-1):
         return _unary(act.softmax, self, {"axis": axis})

@@ -9,7 +9,7 @@ from ..array import permute as view_permuted
 from ..formula import Constant
 from ..op import ACTIVATIONS, Attr, Tail, activation, general, kernels, needs_float
 from . import nested
-from .arithmetic import erf, exp, log, minimum, where
+from .arithmetic import abs_, erf, exp, log, maximum, minimum, where
 from .reduction import sum_
 from .shape import getitem, reshape, stack
 
@@ -129,13 +129,225 @@ gelu_tanh = activation(
     df_tail=Tail(0.0, max_abs={"float32": 1e-7, "float64": 1.8e-16}),
 )
 
+celu = activation(
+    "celu",
+    attrs={"alpha": Attr(1.0, drawn=(0.1, 2.0))},
+    f=lambda x, alpha: where(x > 0, x, alpha * (exp(x / alpha) - 1)),
+    df=lambda x, alpha: where(x > 0, 1, exp(minimum(x, 0) / alpha)),
+    saves="x",
+    max_ulp={"float32": 3.0, "float64": 3.0},
+    df_ulp={"float32": 1.9, "float64": 1.9},
+    kinks={0.0: "derivative there is 1 from both sides; the second one jumps"},
+    conventions="Barron, Continuously Differentiable Exponential Linear Units (2017)",
+)
+
+
+def _silu_derivative(x):
+    s = sigmoid(x)
+    return s + x * (s * sigmoid(-x))
+
+
+silu = activation(
+    "silu",
+    f=lambda x: x / (1 + exp(-x)),
+    df=_silu_derivative,
+    saves="x",
+    max_ulp={"float32": 2.6, "float64": 2.6},
+    df_ulp={"float32": 3.0, "float64": 3.0},
+    df_tail=Tail(0.0, max_abs={"float32": 1e-7, "float64": 2e-16}),
+    conventions="also named swish: Elfwing, Uchibe, Doya (2017); Ramachandran, Zoph, Le (2017)",
+)
+swish = silu
+
+
+def _mish_derivative(x):
+    # with w = tanh(softplus(x)): w + x (1 - w^2) sigmoid(x)
+    w = tanh(softplus(x, threshold=1e4))
+    return w + x * ((1 - w) * (1 + w) * sigmoid(x))
+
+
+mish = activation(
+    "mish",
+    f=lambda x: x * ((1 + exp(x)) ** 2 - 1) / ((1 + exp(x)) ** 2 + 1),
+    df=_mish_derivative,
+    saves="x",
+    max_ulp={"float32": 3.5, "float64": 3.5},
+    df_ulp={"float32": 4.0, "float64": 4.0},
+    df_tail=Tail(0.0, max_abs={"float32": 2e-7, "float64": 4e-16}),
+    conventions="x tanh(log(1 + exp(x))): Misra, Mish (2019)",
+)
+
+softplus = activation(
+    "softplus",
+    attrs={"beta": Attr(1.0, drawn=(0.5, 2.0)), "threshold": Attr(20.0, drawn=(10.0, 30.0))},
+    f=lambda x, beta, threshold: where(beta * x > threshold, x, log(1 + exp(beta * x)) / beta),
+    df=lambda x, beta, threshold: where(beta * x > threshold, 1, sigmoid(beta * x)),
+    saves="x",
+    max_ulp={"float32": 2.6, "float64": 2.6},
+    df_ulp={"float32": 2.6, "float64": 2.6},
+    kinks=lambda beta, threshold: {
+        threshold / beta: "above it the function is x, as in PyTorch; there it still is not"
+    },
+)
+
+logsigmoid = activation(
+    "logsigmoid",
+    f=lambda x: -log(1 + exp(-x)),
+    df=lambda x: sigmoid(-x),
+    saves="x",
+    max_ulp={"float32": 1.9, "float64": 1.9},
+    df_ulp={"float32": 1.9, "float64": 1.9},
+    conventions="stays exact far out on the left, where log(sigmoid(x)) would be -inf",
+)
+
+softsign = activation(
+    "softsign",
+    f=lambda x: x / (1 + abs_(x)),
+    df=lambda x: 1 / ((1 + abs_(x)) * (1 + abs_(x))),
+    saves="x",
+    max_ulp={"float32": 1.5, "float64": 1.5},
+    df_ulp={"float32": 3.6, "float64": 3.6},
+    kinks={0.0: "derivative there is 1 from both sides; the second one jumps"},
+)
+
+
+def _corners(*points):
+    return {point: "derivative there is 0: that outside, as in PyTorch" for point in points}
+
+
+hardtanh = activation(
+    "hardtanh",
+    attrs={"min_val": Attr(-1.0, drawn=(-3.0, -0.5)), "max_val": Attr(1.0, drawn=(0.5, 3.0))},
+    f=lambda x, min_val, max_val: minimum(maximum(x, min_val), max_val),
+    df=lambda x, min_val, max_val: where(x > min_val, where(x < max_val, 1, 0), 0),
+    saves="x",
+    max_ulp={"float32": 0, "float64": 0},
+    df_ulp={"float32": 0, "float64": 0},
+    kinks=lambda min_val, max_val: _corners(min_val, max_val),
+    conventions="at the bounds PyTorch has the derivative 0, as of relu, and JAX 1; clamp has 1",
+)
+
+relu6 = activation(
+    "relu6",
+    f=lambda x: minimum(maximum(x, 0), 6),
+    df=lambda x: where(x > 0, where(x < 6, 1, 0), 0),
+    saves="x",
+    max_ulp={"float32": 0, "float64": 0},
+    df_ulp={"float32": 0, "float64": 0},
+    kinks=_corners(0.0, 6.0),
+)
+
+hardsigmoid = activation(
+    "hardsigmoid",
+    f=lambda x: relu6(x + 3) / 6,
+    df=lambda x: where(x > -3, where(x < 3, 1, 0), 0 * x) / 6,
+    saves="x",
+    max_ulp={"float32": 1.5, "float64": 1.5},
+    df_ulp={"float32": 0.5, "float64": 0.5},
+    kinks=_corners(-3.0, 3.0),
+)
+
+# Howard and others, "Searching for MobileNetV3" (2019)
+hardswish = activation(
+    "hardswish",
+    f=lambda x: x * relu6(x + 3) / 6,
+    df=lambda x: where(x > -3, where(x < 3, x / 3 + 0.5, 1), 0),
+    saves="x",
+    max_ulp={"float32": 2.0, "float64": 2.0},
+    df_ulp={"float32": 1.5, "float64": 1.5},
+    df_tail=Tail(-1.0, max_abs={"float32": 1.2e-7, "float64": 2.3e-16}),
+    kinks={
+        -3.0: "derivative there is 0: the left one, as in PyTorch",
+        3.0: "derivative there is 1: the right one, as in PyTorch",
+    },
+)
+
+# ---- by the formula alone -------------------------------------------------------------------
+
+
+def _tanhshrink(x):
+    """x - tanh(x) by Lambert's continued fraction where the difference would lose digits.
+
+    tanh(x) = x / (1 + t) with t = x^2 / (3 + x^2 / (5 + x^2 / (7 + ...))), so the difference
+    is x t / (1 + t), where no sign is negative.
+    """
+    near = abs_(x) < 1
+    inner = where(near, x, 0 * x)
+    square = inner * inner
+    t = square / 33
+    for odd in range(31, 1, -2):
+        t = square / (odd + t)
+    return where(near, inner * t / (1 + t), x - tanh(x))
+
+
+def _tanh_squared(x):
+    y = tanh(x)
+    return y * y
+
+
+tanhshrink = activation(
+    "tanhshrink",
+    f=lambda x: x - tanh(x),
+    df=_tanh_squared,
+    stable=_tanhshrink,
+    saves="x",
+    max_ulp={"float32": 6.0, "float64": 6.0},
+)
+
+softshrink = activation(
+    "softshrink",
+    attrs={"lambd": Attr(0.5, drawn=(0.1, 2.0))},
+    f=lambda x, lambd: where(x > lambd, x - lambd, where(x < -lambd, x + lambd, 0 * x)),
+    df=lambda x, lambd: where(abs_(x) > lambd, 1, 0),
+    saves="x",
+    max_ulp={"float32": 0.5, "float64": 0.5},
+    kinks=lambda lambd: {
+        point: "derivative there is 0: the inner one, as in PyTorch" for point in (-lambd, lambd)
+    },
+)
+
+hardshrink = activation(
+    "hardshrink",
+    attrs={"lambd": Attr(0.5, drawn=(0.1, 2.0))},
+    f=lambda x, lambd: where(abs_(x) <= lambd, 0, x),
+    df=lambda x, lambd: where(abs_(x) <= lambd, 0, 1),
+    saves="x",
+    max_ulp={"float32": 0, "float64": 0},
+    kinks=lambda lambd: {
+        point: "derivative there is 0, that of the inner part" for point in (-lambd, lambd)
+    },
+)
+
+threshold = activation(
+    "threshold",
+    attrs={"threshold": Attr(0.0, drawn=(-1.0, 1.0)), "value": Attr(0.0, drawn=(-2.0, 2.0))},
+    f=lambda x, threshold, value: where(x <= threshold, value, x),
+    df=lambda x, threshold, value: where(x <= threshold, 0, 1),
+    saves="x",
+    max_ulp={"float32": 0, "float64": 0},
+    kinks=lambda threshold, value: {threshold: "derivative there is 0, that of the left part"},
+)
+
+
+# Xu, Wang, Chen, Li, "Empirical Evaluation of Rectified Activations" (2015)
+rrelu = activation(
+    "rrelu",
+    attrs={"lower": Attr(1 / 8, drawn=(0.0, 0.3)), "upper": Attr(1 / 3, drawn=(0.3, 1.0))},
+    f=lambda x, lower, upper: where(x > 0, x, (lower * x + upper * x) / 2),
+    df=lambda x, lower, upper: where(x > 0, 1, (lower + upper) / 2),
+    saves="x",
+    max_ulp={"float32": 1.5, "float64": 1.5},
+    kinks={0.0: "derivative there is the left one, as in PyTorch"},
+    conventions="as when evaluating a network: with the middle of the slopes that training draws",
+)
+
 
 def very_leaky_relu(x):
     """leaky_relu with slope 1/3; the name is that of Mishkin and Matas (2016)."""
     return leaky_relu(x, slope=1 / 3)
 
 
-ACTIVATIONS["very_leaky_relu"] = very_leaky_relu
+ACTIVATIONS.update(very_leaky_relu=very_leaky_relu, swish=swish)
 
 # ---- activations of a whole row -------------------------------------------------------------
 
@@ -232,6 +444,18 @@ log_softmax = general(
     conventions="as softmax; far out it stays exact where log(softmax(x)) would be -inf",
 )
 
+softmin = general(
+    "softmin",
+    "x",
+    forward=lambda x, axis: softmax.forward(-x, axis),
+    vjp=(lambda gy, y, x, axis: y * (sum_(gy * y, axis=axis, keepdims=True) - gy),),
+    saves="y",
+    attrs={"axis": -1},
+    sample=_sample_softmax,
+    reference=lambda x, axis: softmax.reference(nested.mapped(lambda v: -v, x), axis),
+    conventions="softmax of -x",
+)
+
 # Goodfellow, Warde-Farley, Mirza, Courville, Bengio, "Maxout Networks" (2013).
 
 
@@ -300,4 +524,4 @@ maxout = general(
     "the largest, the first gets the gradient",
 )
 
-ACTIVATIONS.update(softmax=softmax, log_softmax=log_softmax, maxout=maxout)
+ACTIVATIONS.update(softmax=softmax, log_softmax=log_softmax, softmin=softmin, maxout=maxout)

@@ -9,6 +9,7 @@ from ..array import Array, broadcast_shape, convert, empty
 from ..dtype import bool_, float32, float64, promote
 from ..formula import Constant
 from ..op import (
+    Attr,
     array_of,
     binary,
     comparison,
@@ -108,6 +109,257 @@ erf = elementwise(
     domain=(-4.0, 4.0),
     max_ulp={"float32": 1.9, "float64": 1.7},
     df_ulp={"float32": 2.0, "float64": 2.0},
+)
+
+erfc = elementwise(
+    "erfc",
+    f=lambda x: erfc(x),
+    df=lambda x: -(TWO_OVER_SQRT_PI * exp(-x * x)),
+    saves="x",
+    domain=(-4.0, 4.0),
+    max_ulp={"float32": 4.0, "float64": 6.0},
+    df_ulp={"float32": 2.0, "float64": 2.0},
+    conventions="stays exact for large x, where 1 - erf(x) would be 0",
+)
+
+LN_2 = Constant("0.693147180559945309417232121458176568075500134360255254120680")
+LN_10 = Constant("2.30258509299404568401799145468436420760110148862877297603332")
+
+exp2 = elementwise(
+    "exp2",
+    f=lambda x: 2**x,
+    df=lambda y: y * LN_2,
+    saves="y",
+    max_ulp={"float32": 1.1, "float64": 1.1},
+    df_ulp={"float32": 1.0, "float64": 1.0},
+)
+
+log2 = elementwise(
+    "log2",
+    f=lambda x: log(x) / LN_2,
+    df=lambda x: 1 / (x * LN_2),
+    saves="x",
+    domain=(0.01, 50.0),
+    max_ulp={"float32": 1.6, "float64": 1.6},
+    df_ulp={"float32": 1.5, "float64": 1.5},
+    conventions="exact at powers of 2; at 0 and below as log",
+)
+
+log10 = elementwise(
+    "log10",
+    f=lambda x: log(x) / LN_10,
+    df=lambda x: 1 / (x * LN_10),
+    saves="x",
+    domain=(0.01, 50.0),
+    max_ulp={"float32": 1.9, "float64": 1.9},
+    df_ulp={"float32": 1.5, "float64": 1.5},
+    conventions="at 0 and below as log",
+)
+
+rsqrt = elementwise(
+    "rsqrt",
+    f=lambda x: 1 / sqrt(x),
+    df=lambda y: -y * (y * y) / 2,
+    saves="y",
+    domain=(0.01, 50.0),
+    max_ulp={"float32": 1.5, "float64": 1.5},
+    df_ulp={"float32": 2.0, "float64": 2.0},
+    conventions="at 0 it is inf with the sign of the zero, and nan below, as IEEE says",
+)
+
+reciprocal = elementwise(
+    "reciprocal",
+    f=lambda x: 1 / x,
+    df=lambda y: -y * y,
+    saves="y",
+    domain=(0.1, 8.0),
+    max_ulp={"float32": 0.5, "float64": 0.5},
+    df_ulp={"float32": 0.5, "float64": 0.5},
+    conventions="at 0 it is inf with the sign of the zero, as IEEE says; integers raise, since "
+    "PyTorch makes floats of them and NumPy integers",
+)
+
+# ---- trigonometric and hyperbolic -----------------------------------------------------------
+
+sin = elementwise(
+    "sin",
+    f=lambda x: sin(x),
+    df=lambda x: cos(x),
+    saves="x",
+    max_ulp={"float32": 0.6, "float64": 1.0},
+    df_ulp={"float32": 0.6, "float64": 1.0},
+)
+
+cos = elementwise(
+    "cos",
+    f=lambda x: cos(x),
+    df=lambda x: -sin(x),
+    saves="x",
+    max_ulp={"float32": 0.6, "float64": 1.0},
+    df_ulp={"float32": 0.6, "float64": 1.0},
+)
+
+tan = elementwise(
+    "tan",
+    f=lambda x: sin(x) / cos(x),
+    df=lambda y: 1 + y * y,
+    saves="y",
+    domain=(-1.4, 1.4),
+    max_ulp={"float32": 0.6, "float64": 1.0},
+    df_ulp={"float32": 1.0, "float64": 1.0},
+)
+
+asin = elementwise(
+    "asin",
+    f=lambda x: asin(x),
+    df=lambda x: 1 / sqrt((1 - x) * (1 + x)),
+    saves="x",
+    domain=(-0.95, 0.95),
+    max_ulp={"float32": 0.6, "float64": 1.0},
+    df_ulp={"float32": 2.0, "float64": 2.0},
+    conventions="the derivative at -1 and 1 is inf, its limit; beyond them all is nan",
+)
+
+acos = elementwise(
+    "acos",
+    f=lambda x: acos(x),
+    df=lambda x: -1 / sqrt((1 - x) * (1 + x)),
+    saves="x",
+    domain=(-0.95, 0.95),
+    max_ulp={"float32": 0.6, "float64": 1.0},
+    df_ulp={"float32": 2.0, "float64": 2.0},
+    conventions="the derivative at -1 and 1 is -inf, its limit; beyond them all is nan",
+)
+
+atan = elementwise(
+    "atan",
+    f=lambda x: atan(x),
+    df=lambda x: 1 / (1 + x * x),
+    saves="x",
+    max_ulp={"float32": 0.6, "float64": 1.0},
+    df_ulp={"float32": 3.5, "float64": 3.5},
+)
+
+sinh = elementwise(
+    "sinh",
+    f=lambda x: (exp(x) - exp(-x)) / 2,
+    df=lambda x: cosh(x),
+    saves="x",
+    max_ulp={"float32": 1.9, "float64": 1.9},
+    df_ulp={"float32": 1.9, "float64": 1.9},
+)
+
+cosh = elementwise(
+    "cosh",
+    f=lambda x: (exp(x) + exp(-x)) / 2,
+    df=lambda x: sinh(x),
+    saves="x",
+    max_ulp={"float32": 1.9, "float64": 1.9},
+    df_ulp={"float32": 1.9, "float64": 1.9},
+)
+
+asinh = elementwise(
+    "asinh",
+    f=lambda x: sign(x) * log(abs_(x) + sqrt(x * x + 1)),
+    df=lambda x: 1 / sqrt(1 + x * x),
+    saves="x",
+    max_ulp={"float32": 0.6, "float64": 2.0},
+    df_ulp={"float32": 1.9, "float64": 1.9},
+)
+
+acosh = elementwise(
+    "acosh",
+    f=lambda x: log(x + sqrt(x - 1) * sqrt(x + 1)),
+    df=lambda x: 1 / (sqrt(x - 1) * sqrt(x + 1)),
+    saves="x",
+    domain=(1.05, 50.0),
+    max_ulp={"float32": 0.6, "float64": 2.0},
+    df_ulp={"float32": 2.5, "float64": 2.5},
+    conventions="the derivative at 1 is inf, its limit; below 1 all is nan",
+)
+
+atanh = elementwise(
+    "atanh",
+    f=lambda x: log((1 + x) / (1 - x)) / 2,
+    df=lambda x: 1 / (1 - x) / (1 + x),
+    saves="x",
+    domain=(-0.95, 0.95),
+    max_ulp={"float32": 0.6, "float64": 2.0},
+    df_ulp={"float32": 3.0, "float64": 3.0},
+    conventions="at -1 and 1 it is -inf and inf, and nan beyond",
+)
+
+# ---- to an integer, to an interval ----------------------------------------------------------
+
+
+def _steps(points):
+    return {point: "the function jumps; its derivative is 0 on both sides" for point in points}
+
+
+floor = elementwise(
+    "floor",
+    f=lambda x: floor(x),
+    df=lambda: 0,
+    saves="",
+    on_integers=lambda x: convert(x, x.dtype),
+    domain=(-2.75, 2.75),
+    max_ulp={"float32": 0, "float64": 0},
+    df_ulp={"float32": 0, "float64": 0},
+    kinks=_steps([-2.0, -1.0, 0.0, 1.0, 2.0]),
+)
+
+ceil = elementwise(
+    "ceil",
+    f=lambda x: ceil(x),
+    df=lambda: 0,
+    saves="",
+    on_integers=lambda x: convert(x, x.dtype),
+    domain=(-2.75, 2.75),
+    max_ulp={"float32": 0, "float64": 0},
+    df_ulp={"float32": 0, "float64": 0},
+    kinks=_steps([-2.0, -1.0, 0.0, 1.0, 2.0]),
+)
+
+round_ = elementwise(
+    "round",
+    f=lambda x: round_(x),
+    df=lambda: 0,
+    saves="",
+    on_integers=lambda x: convert(x, x.dtype),
+    domain=(-2.25, 2.25),
+    max_ulp={"float32": 0, "float64": 0},
+    df_ulp={"float32": 0, "float64": 0},
+    kinks=_steps([-1.5, -0.5, 0.5, 1.5]),
+    conventions="halves go to the even neighbour, as in PyTorch, JAX and NumPy",
+)
+
+
+def _clamp(x, min, max):
+    x = x if min is None else maximum(x, min)
+    return x if max is None else minimum(x, max)
+
+
+def _within(x, min, max):
+    low, high = -math.inf if min is None else min, math.inf if max is None else max
+    return where(x >= low, where(x <= high, 1, 0), 0)
+
+
+clamp = elementwise(
+    "clamp",
+    attrs={"min": Attr(None, drawn=(-4.0, -0.5)), "max": Attr(None, drawn=(0.5, 4.0))},
+    f=_clamp,
+    df=_within,
+    saves="x",
+    on_integers=_clamp,
+    max_ulp={"float32": 0, "float64": 0},
+    df_ulp={"float32": 0, "float64": 0},
+    kinks=lambda min, max: {
+        bound: "the derivative at a bound is 1, as in PyTorch; JAX shares it, 0.5"
+        for bound in (min, max)
+        if bound is not None
+    },
+    conventions="None is no bound; where min is above max, all becomes max, as in PyTorch and "
+    "NumPy; nan stays nan, with the derivative 0",
 )
 
 sign = elementwise(
@@ -223,6 +475,77 @@ minimum = binary(
     conventions="as maximum",
 )
 
+# x less the whole number of times that y goes into it, which is found from the exact rest
+remainder = binary(
+    "remainder",
+    f=lambda x, y: x - y * floor(x / y),
+    vjp=(lambda gz, z, x, y: gz, lambda gz, z, x, y: -gz * round_((x - z) / y)),
+    saves="x y z",
+    on_integers="same",
+    domain=((0.1, 3.9), (2.0, 3.0)),
+    ties=lambda x, y: abs(x / y - round(x / y)) < 1e-6,
+    max_ulp={"float32": 0.5, "float64": 0.5},
+    conventions="the result has the sign of y, also if it is 0, as in NumPy and Python; by 0 it is "
+    "nan, and of integers 0, as in NumPy; where x is a multiple of y it jumps, and the "
+    "derivative is that to the right",
+)
+
+
+def _share(x, y):
+    # sigmoid(x - y), where equal infinities have the difference 0
+    difference = where(x == y, where(x - x == 0, x - y, 0), x - y)
+    return 1 / (1 + exp(-difference))
+
+
+logaddexp = binary(
+    "logaddexp",
+    f=lambda x, y: log(exp(x) + exp(y)),
+    vjp=(lambda gz, z, x, y: gz * _share(x, y), lambda gz, z, x, y: gz * _share(y, x)),
+    saves="x y",
+    ties=None,
+    max_ulp={"float32": 2.4, "float64": 2.4},
+    conventions="equal infinities give that infinity, as in PyTorch, JAX and NumPy, and share the "
+    "gradient, where PyTorch has nan",
+)
+
+
+def _over_length(gz, z, x):
+    return gz * (x / where(z == 0, 1, z))
+
+
+hypot = binary(
+    "hypot",
+    f=lambda x, y: sqrt(x * x + y * y),
+    vjp=(
+        lambda gz, z, x, y: _over_length(gz, z, x),
+        lambda gz, z, x, y: _over_length(gz, z, y),
+    ),
+    saves="x y z",
+    domain=((0.1, 8.0), (-8.0, 8.0)),
+    max_ulp={"float32": 0.6, "float64": 1.0},
+    conventions="infinite if either is, even beside nan, as C99 says; both derivatives at (0, 0) "
+    "are 0, the shortest of all subgradients, as in JAX and as of norm; PyTorch has nan",
+)
+
+
+def _turned(gz, x, y):
+    # gz * x / (x^2 + y^2), where the square of the length may overflow
+    length = hypot(x, y)
+    length = where(length == 0, 1, length)
+    return gz * (x / length / length)
+
+
+atan2 = binary(
+    "atan2",
+    f=lambda x, y: atan2(x, y),
+    vjp=(lambda gz, z, x, y: _turned(gz, y, x), lambda gz, z, x, y: -_turned(gz, x, y)),
+    saves="x y",
+    domain=((-8.0, 8.0), (0.1, 8.0)),
+    max_ulp={"float32": 0.6, "float64": 1.0},
+    conventions="the angle of the point whose ordinate is x and abscissa y, as in NumPy and "
+    "PyTorch; both derivatives at (0, 0) are 0, as in PyTorch; JAX has nan",
+)
+
 eq = comparison("eq", f=lambda x, y: x == y)
 ne = comparison("ne", f=lambda x, y: x != y)
 lt = comparison("lt", f=lambda x, y: x < y)
@@ -283,13 +606,65 @@ where = general(
     output="z",
     saves="condition",
     promotes=2,
+    by_element=lambda condition, x, y: x if condition else y,
     sample=_sample_where,
     reference=lambda condition, x, y: nested.mapped(lambda c, a, b: a if c else b, condition, x, y),
     max_ulp={"float32": 0, "float64": 0},
     conventions="the branch that is not taken gets the gradient 0; a nan or inf in it does "
     "not spread, unless its own derivative makes 0 * inf of it",
 )
-where.on_numbers = lambda condition, x, y: x if condition else y
+
+# ---- three operands -------------------------------------------------------------------------
+
+
+def _lerp(x, y, weight):
+    return x + weight * (y - x)
+
+
+def _sample_lerp(random):
+    whole = nested.draw_shape(random)
+    return [nested.draw_numbers(random, nested.draw_part(random, whole)) for _ in range(3)], {}
+
+
+lerp = general(
+    "lerp",
+    "x y weight",
+    forward=_lerp,
+    vjp=(
+        lambda gz, z, x, y, weight: _unbroadcast(gz * (1 - weight), x),
+        lambda gz, z, x, y, weight: _unbroadcast(gz * weight, y),
+        lambda gz, z, x, y, weight: _unbroadcast(gz * (y - x), weight),
+    ),
+    output="z",
+    saves="x y weight",
+    promotes=1,
+    by_element=_lerp,
+    sample=_sample_lerp,
+    reference=lambda x, y, weight: nested.mapped(_lerp, x, y, weight),
+    conventions="from x at weight 0 to y at weight 1, and beyond; at weight 1 it may differ from y "
+    "by a rounding error",
+)
+
+# ---- kinds of number ------------------------------------------------------------------------
+
+
+def _question(name, answer, conventions):
+    """Declare a question about each number; the answers are bools and carry no gradient."""
+    return general(
+        name,
+        "x",
+        forward=answer,
+        vjp=(None,),
+        by_element=answer,
+        sample=lambda random: ([nested.draw_numbers(random, nested.draw_shape(random))], {}),
+        reference=lambda x: nested.mapped(answer, x),
+        conventions=conventions,
+    )
+
+
+isfinite = _question("isfinite", lambda x: x - x == 0, "no infinity and no nan; bool, no gradient")
+isinf = _question("isinf", lambda x: abs(x) == math.inf, "either infinity; bool, no gradient")
+isnan = _question("isnan", lambda x: x != x, "bool, no gradient")
 
 
 # ---- change of dtype ------------------------------------------------------------------------
