@@ -344,9 +344,14 @@ def is_differentiable(x):
     return all(type(item) is float for item in nested.flat(x))
 
 
+def is_cast(attrs):
+    """Whether these are the attributes of astype, one of which names the dtype that x has."""
+    return {"dtype", "source"} <= set(attrs)
+
+
 def with_source(attrs, dtype):
     """The attributes of a sample; that of astype which names x's dtype, put right."""
-    return {**attrs, "source": tga.Tensor(0.0, dtype=dtype).dtype} if "source" in attrs else attrs
+    return {**attrs, "source": tga.Tensor(0.0, dtype=dtype).dtype} if is_cast(attrs) else attrs
 
 
 # ---- what Hypothesis draws ------------------------------------------------------------------

@@ -101,7 +101,7 @@ class Call:
     def plain(self, *inputs):
         """The op on all of its inputs, as they are."""
         attrs = self.attrs
-        if "source" in attrs:  # of astype: the dtype that x has
+        if self.op is tga.astype:  # the dtype that x has
             attrs = {**attrs, "source": inputs[0].dtype}
         return self.op(*inputs, **attrs)
 

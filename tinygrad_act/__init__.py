@@ -146,6 +146,19 @@ from .ops.loss import (
     nll,
     smooth_l1,
 )
+from .ops.rearrange import (
+    chunk,
+    diagonal,
+    diagonal_put,
+    flip,
+    pad,
+    repeat,
+    roll,
+    split,
+    tile,
+    tril,
+    triu,
+)
 from .ops.reduction import max_ as max
 from .ops.reduction import mean
 from .ops.reduction import min_ as min
@@ -155,12 +168,15 @@ from .ops.shape import (
     clone,
     concat,
     expand,
+    flatten,
     getitem,
+    moveaxis,
     permute,
     put,
     reshape,
     squeeze,
     stack,
+    swapaxes,
     transpose,
     unsqueeze,
 )

@@ -482,6 +482,18 @@ def _checked_index(item, length, axis, op):
     return number + length if number < 0 else number
 
 
+def diagonal(x, offset, axis0, axis1):
+    """The elements whose index along axis1 is `offset` more than along axis0: a new last axis."""
+    axes = [axis for axis in range(x.ndim) if axis not in (axis0, axis1)]
+    steps = strides_of(x)
+    down, right = max(-offset, 0), max(offset, 0)  # where the diagonal begins
+    length = max(min(x.shape[axis0] - down, x.shape[axis1] - right), 0)
+    shape = (*[x.shape[axis] for axis in axes], length)
+    strides = (*[steps[axis] for axis in axes], steps[axis0] + steps[axis1])
+    skip = down * steps[axis0] + right * steps[axis1] if length else 0
+    return _view(x, shape, strides, prod(shape), skip)
+
+
 # ---- copies and writes ----------------------------------------------------------------------
 
 

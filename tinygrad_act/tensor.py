@@ -37,7 +37,7 @@ from .formula import interpreter
 from .op import array_of, kernels, number_dtype
 from .ops import activation as act
 from .ops import arithmetic as arith
-from .ops import indexing, linalg, reduction
+from .ops import indexing, linalg, rearrange, reduction
 from .ops import shape as shapes
 
 lib = kernels.lib
@@ -698,6 +698,48 @@ class Tensor:
 
     def unsqueeze(self, axis=0):
         return _unary(shapes.unsqueeze, self, {"axis": axis})
+
+    def flatten(self, start_axis=0, end_axis=-1):
+        return apply(shapes.flatten, (self,), {"start_axis": start_axis, "end_axis": end_axis})
+
+    def swapaxes(self, axis0, axis1):
+        return apply(shapes.swapaxes, (self,), {"axis0": axis0, "axis1": axis1})
+
+    def moveaxis(self, source, destination):
+        return apply(shapes.moveaxis, (self,), {"source": source, "destination": destination})
+
+    def flip(self, axis=None):
+        return _unary(rearrange.flip, self, {"axis": axis})
+
+    def roll(self, shift, axis=None):
+        return apply(rearrange.roll, (self,), {"shift": shift, "axis": axis})
+
+    def tile(self, *reps):
+        return apply(rearrange.tile, (self,), {"reps": _spread(reps)})
+
+    def repeat(self, repeats, axis=None):
+        return apply(rearrange.repeat, (self,), {"repeats": repeats, "axis": axis})
+
+    def pad(self, width, mode="constant", value=0.0):
+        return _unary(rearrange.pad, self, {"width": width, "mode": mode, "value": value})
+
+    def tril(self, k=0):
+        return _unary(rearrange.tril, self, {"k": k})
+
+    def triu(self, k=0):
+        return _unary(rearrange.triu, self, {"k": k})
+
+    def diagonal(self, offset=0, axis0=0, axis1=1):
+        attrs = {"offset": offset, "axis0": axis0, "axis1": axis1}
+        return _unary(rearrange.diagonal, self, attrs)
+
+    def split(self, size, axis=0):
+        """Parts of a length along an axis, see `tinygrad_act.split`."""
+        return rearrange.split(self, size, axis)
+
+    def chunk(self, chunks, axis=0):
+        """So many parts along an axis, see `tinygrad_act.chunk`."""
+        return rearrange.chunk(self, chunks, axis)
 
     # ---- indexing ---------------------------------------------------------------------------
 

@@ -1,5 +1,14 @@
 """The facts of calculus: one record per op, grouped by subject."""
 
-from . import activation, arithmetic, indexing, linalg, loss, reduction, shape
+from . import activation, arithmetic, indexing, linalg, loss, rearrange, reduction, shape
 
-__all__ = ["activation", "arithmetic", "indexing", "linalg", "loss", "reduction", "shape"]
+__all__ = [
+    "activation",
+    "arithmetic",
+    "indexing",
+    "linalg",
+    "loss",
+    "rearrange",
+    "reduction",
+    "shape",
+]

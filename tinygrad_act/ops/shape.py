@@ -16,7 +16,7 @@ from ..array import expand as expand_view
 from ..array import permute as permute_view
 from ..array import reshape as reshape_view
 from ..dtype import promote
-from ..op import general, shape_of, unbroadcast
+from ..op import composed, general, shape_of, unbroadcast
 from . import nested
 
 
@@ -65,6 +65,44 @@ reshape = general(
     sample=_sample_reshape,
     reference=_reference_reshape,
     conventions="one size may be -1: what is left; a view where the strides allow it",
+)
+
+
+def _flatten(x, start_axis, end_axis):
+    if not x.shape:
+        return reshape(x, shape=(1,))
+    start = normalized_axis(start_axis, len(x.shape), "flatten")
+    end = normalized_axis(end_axis, len(x.shape), "flatten")
+    if start > end:
+        raise ValueError(f"flatten: start_axis {start_axis} comes after end_axis {end_axis}")
+    merged = prod(x.shape[start : end + 1])
+    return reshape(x, shape=(*x.shape[:start], merged, *x.shape[end + 1 :]))
+
+
+def _sample_flatten(random):
+    shape = nested.draw_shape(random)
+    ndim = len(shape) or 1
+    start = random.randrange(ndim)
+    axes = start, random.randrange(start, ndim)
+    start, end = [axis - random.choice([0, ndim]) for axis in axes]
+    return [nested.draw_numbers(random, shape)], {"start_axis": start, "end_axis": end}
+
+
+def _reference_flatten(x, start_axis, end_axis):
+    shape = nested.shape(x) or (1,)
+    start, end = start_axis % len(shape), end_axis % len(shape)
+    merged = prod(shape[start : end + 1])
+    return nested.nest(nested.flat(x), (*shape[:start], merged, *shape[end + 1 :]))
+
+
+flatten = composed(
+    "flatten",
+    "x",
+    forward=_flatten,
+    attrs={"start_axis": 0, "end_axis": -1},
+    sample=_sample_flatten,
+    reference=_reference_flatten,
+    conventions="the axes from the start to the end become one; a 0-d x becomes shape (1,)",
 )
 
 
@@ -144,6 +182,95 @@ transpose = general(
     sample=_sample_transpose,
     reference=_reference_transpose,
     conventions="swaps two axes, the last two by default",
+)
+
+
+def _swapaxes(x, axis0, axis1):
+    if axis0 is None or axis1 is None:
+        raise TypeError("swapaxes: write swapaxes(x, axis0, axis1)")
+    axes = list(range(len(x.shape)))
+    i, j = [normalized_axis(axis, len(axes), "swapaxes") for axis in (axis0, axis1)]
+    axes[i], axes[j] = axes[j], axes[i]
+    return permute(x, axes=tuple(axes))
+
+
+def _sample_swapaxes(random):
+    shape = nested.draw_shape(random, least=1)
+    axis0, axis1 = [nested.draw_axis(random, len(shape)) for _ in range(2)]
+    return [nested.draw_numbers(random, shape)], {"axis0": axis0, "axis1": axis1}
+
+
+swapaxes = composed(
+    "swapaxes",
+    "x",
+    forward=_swapaxes,
+    attrs={"axis0": None, "axis1": None},
+    sample=_sample_swapaxes,
+    reference=_reference_transpose,
+    conventions="transpose, with both axes given; a view",
+)
+
+
+def _axes_list(axes, ndim, op):
+    axes = axes if isinstance(axes, (tuple, list)) else (axes,)
+    axes = [normalized_axis(axis, ndim, op) for axis in axes]
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"{op}: an axis is named twice in {axes}")
+    return axes
+
+
+def _moveaxis(x, source, destination):
+    if source is None or destination is None:
+        raise TypeError("moveaxis: write moveaxis(x, source, destination)")
+    ndim = len(x.shape)
+    sources = _axes_list(source, ndim, "moveaxis")
+    destinations = _axes_list(destination, ndim, "moveaxis")
+    if len(sources) != len(destinations):
+        raise ValueError(
+            f"moveaxis: {len(sources)} axes to move, but {len(destinations)} places to move them to"
+        )
+    order = [axis for axis in range(ndim) if axis not in sources]
+    for to, axis in sorted(zip(destinations, sources, strict=True)):
+        order.insert(to, axis)
+    return permute(x, axes=tuple(order))
+
+
+def _sample_moveaxis(random):
+    shape = nested.draw_shape(random, least=1)
+    ndim = len(shape)
+    if random.random() < 0.5:
+        axes = [nested.draw_axis(random, ndim) for _ in range(2)]
+    else:
+        count = random.randint(0, ndim)
+        axes = [
+            tuple(axis - random.choice([0, ndim]) for axis in random.sample(range(ndim), count))
+            for _ in range(2)
+        ]
+    return [nested.draw_numbers(random, shape)], {"source": axes[0], "destination": axes[1]}
+
+
+def _reference_moveaxis(x, source, destination):
+    ndim = len(nested.shape(x))
+    source, destination = [
+        [axis % ndim for axis in (axes if isinstance(axes, tuple) else (axes,))]
+        for axes in (source, destination)
+    ]
+    stay = iter([axis for axis in range(ndim) if axis not in source])
+    axes = [
+        source[destination.index(to)] if to in destination else next(stay) for to in range(ndim)
+    ]
+    return _reference_permute(x, axes)
+
+
+moveaxis = composed(
+    "moveaxis",
+    "x",
+    forward=_moveaxis,
+    attrs={"source": None, "destination": None},
+    sample=_sample_moveaxis,
+    reference=_reference_moveaxis,
+    conventions="the axes in `source` stand at `destination` of the result, the others keep "
+    "their order, as in NumPy; a view",
 )
 
 
