@@ -259,6 +259,18 @@ def test_batched(trans, dtype, isa):
         assert status == 0 and (c == np.broadcast_to(one @ other, c.shape)).all()
 
 
+@pytest.mark.parametrize("shape", [(40, 30, 20, 50), (2, 330, 330, 330)], ids=str)
+def test_stack_shared_among_threads(shape, dtype, isa):
+    """Many small products are dealt out to the threads; of a few large ones each is shared."""
+    count, m, k, n = shape
+    rng = np.random.default_rng(14)
+    x, w = whole(rng, (count, m, k), dtype), whole(rng, (count, k, n), dtype)
+    expected = x @ w
+    for number in (1, 2):
+        with threads(number):
+            assert (tga.matmul(Tensor(x), Tensor(w)).numpy() == expected).all()
+
+
 def test_linear_is_gemm_and_sum(dtype, isa):
     """The layer's own entry points give the bits of the products that they stand for."""
     rng = np.random.default_rng(12)
