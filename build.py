@@ -229,7 +229,7 @@ def build(force: bool = False) -> str:
     jobs = {}  # object -> command
     for source in [*sorted(CSRC.glob("*.c")), binding, stamp]:
         text = source.read_bytes()
-        special = binding_flags() if source == binding else []
+        special = binding_flags() if b"#include <Python.h>" in text or source == binding else []
         if b"TGA_SOURCE_HASH" in text:  # one file alone, so that the other objects can be kept
             special += [f'-DTGA_SOURCE_HASH="{sources}"']
         output = folder / f"{source.stem}-{digest(text, *headers, *special)}.o"

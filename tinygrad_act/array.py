@@ -17,12 +17,10 @@ from functools import lru_cache
 from math import prod
 
 from . import kernels
-from .dtype import as_dtype, bool_, float32
+from .dtype import DTYPES, as_dtype, bool_, float32
 from .formula import Value
-from .kernels import BYTES, SMALL
 
 lib = kernels.lib
-_new = object.__new__
 
 # Writes in place are numbered, over all arrays.  A buffer remembers the number of
 # the last write to it; whoever saved it for a derivative remembers the number of
@@ -31,15 +29,22 @@ _count_write = itertools.count(1)
 writes = 0
 
 
-class Array(Value):
+class Array(kernels.ArrayBase, Value):
     """A view of memory: `size` elements of one dtype in a grid of a given shape.
+
+    The fields stand in csrc/array.c, where small arrays are made quickly; they are read from
+    here, but never set: another shape is another Array.
 
     Attributes
     ----------
-    memory : object
-        Whatever keeps the memory alive.
+    memory : Memory
+        What keeps the elements alive, shared by all views: its `version` is the number of
+        the last write to it, -1 if it must not be written to; its `owner` is the object
+        that it belongs to, such as a NumPy array, or None if it is ours.
     data : pointer
-        The first element.
+        The first element, for the kernels.
+    address : int
+        The same as a number.
     shape : tuple of int
     strides : tuple of int, or None
         Elements from one index to the next along each axis; None if the elements
@@ -47,21 +52,9 @@ class Array(Value):
     dtype : DType
     size : int
         The number of elements.
-    version : list of one int
-        The number of the last write to the memory, shared by all its views; -1 if
-        the memory must not be written to.
     """
 
-    __slots__ = ("memory", "data", "shape", "strides", "dtype", "size", "version")
-
-    def __init__(self, memory, data, shape, strides, dtype, size, version):
-        self.memory = memory
-        self.data = data
-        self.shape = shape
-        self.strides = strides
-        self.dtype = dtype
-        self.size = size
-        self.version = version
+    __slots__ = ()
 
     @property
     def ndim(self):
@@ -70,6 +63,9 @@ class Array(Value):
 
     def __repr__(self):
         return f"Array(shape={self.shape}, strides={self.strides}, dtype={self.dtype})"
+
+
+kernels.configure(Array, DTYPES)
 
 
 # ---- shapes ---------------------------------------------------------------------------------
@@ -159,17 +155,7 @@ def normalized_axis(axis, ndim, op):
 
 def empty(shape, dtype, size):
     """A new array with whatever the memory held before."""
-    # every op comes by here, so kernels.allocate and Array(...) are written out
-    nbytes = size * dtype.itemsize
-    x = _new(Array)
-    allocate = lib.allocate_small if nbytes <= SMALL else lib.allocate_large
-    x.memory = x.data = allocate(BYTES, nbytes)
-    x.shape = shape
-    x.strides = None
-    x.dtype = dtype
-    x.size = size
-    x.version = [0]
-    return x
+    return lib.array_empty(shape, dtype, size)
 
 
 def full(shape, value, dtype, op="full"):
@@ -206,8 +192,9 @@ def number(value, dtype):
     OverflowError
         If an integer does not fit the dtype.
     """
-    memory = kernels.from_bytes(_pack([value], dtype))
-    return Array(memory, memory, (), None, dtype, 1, [0])
+    y = empty((), dtype, 1)
+    kernels.write_bytes(y.data, _pack([value], dtype))
+    return y
 
 
 @lru_cache(maxsize=1024)
@@ -268,8 +255,9 @@ def from_python(data, dtype=None):
     if not kinds <= {float, int, bool}:
         flat = [_as_python_number(item) for item in flat]
     shape, size = checked_shape(shape, "Tensor")
-    memory = kernels.from_bytes(_pack(flat, dtype))
-    return Array(memory, memory, shape, None, dtype, size, [0])
+    y = empty(shape, dtype, size)
+    kernels.write_bytes(y.data, _pack(flat, dtype))
+    return y
 
 
 def _as_python_number(item):
@@ -301,12 +289,11 @@ def view_of_numpy(a):
     shape, size = checked_shape(a.shape, "from_numpy")
     if not a.flags.aligned:
         raise ValueError("from_numpy: the array is not aligned; copy it first, with a.copy()")
-    pointer = kernels.address(a.__array_interface__["data"][0])
+    address = a.__array_interface__["data"][0]
     strides = tuple(step // dtype.itemsize for step in a.strides)
     if a.flags.c_contiguous or size <= 1:
         strides = None
-    version = [0 if a.flags.writeable else -1]
-    return Array(a, pointer, shape, strides, dtype, size, version)
+    return lib.array_at(a, address, a.nbytes, a.flags.writeable, shape, strides, dtype, size)
 
 
 def from_numpy(a, dtype=None):
@@ -328,7 +315,7 @@ class _SharedWithNumPy:
             "shape": x.shape,
             "strides": tuple(step * x.dtype.itemsize for step in strides_of(x)),
             "typestr": x.dtype.dtype.str,
-            "data": (kernels.address_of(x.data), not writable),
+            "data": (x.address, not writable),
         }
 
 
@@ -342,7 +329,7 @@ def to_numpy(x, writable=False):
     """
     import numpy
 
-    if writable and x.version[0] < 0:
+    if writable and x.memory.version < 0:
         raise ValueError(
             "numpy: the memory belongs to a read-only NumPy array; clone() the tensor first"
         )
@@ -370,10 +357,9 @@ def to_list(x):
 
 def _view(x, shape, strides, size, skip=0):
     _check_axes(shape)
-    data = kernels.offset(x.data, skip * x.dtype.itemsize) if skip else x.data
     if strides == contiguous_strides(shape):
         strides = None
-    return Array(x.memory, data, shape, strides, x.dtype, size, x.version)
+    return lib.array_view(x, shape, strides, size, skip)
 
 
 def _check_axes(shape):
@@ -401,7 +387,7 @@ def reshape(x, shape):
             return _view(x, shape, merged, x.size)
         x = contiguous(x)
     _check_axes(shape)
-    return Array(x.memory, x.data, shape, None, x.dtype, x.size, x.version)
+    return lib.array_view(x, shape, None, x.size, 0)
 
 
 def _split_strides(x, shape):
@@ -525,12 +511,12 @@ def mark_all_written(arrays, op):
     global writes
     number_of_write = next(_count_write)
     for y in arrays:
-        version = y.version
-        if version[0] < 0:
+        memory = y.memory
+        if memory.version < 0:
             raise ValueError(
                 f"{op}: the memory belongs to a read-only NumPy array; clone() it first"
             )
-        version[0] = number_of_write
+        memory.version = number_of_write
     writes = max(writes, number_of_write)
 
 
@@ -550,11 +536,11 @@ def mark_written(y, op):
 
 def overlap(x, y):
     """Whether x and y may share elements otherwise than each with its counterpart."""
-    if x.data == y.data and x.dtype is y.dtype and strides_of(x) == strides_of(y):
+    if x.address == y.address and x.dtype is y.dtype and strides_of(x) == strides_of(y):
         return False
     if x.memory is y.memory:
         return True
-    if not (is_numpy(x.memory) or is_numpy(y.memory)):
+    if x.memory.owner is None and y.memory.owner is None:
         return False
     import numpy
 

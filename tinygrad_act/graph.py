@@ -7,9 +7,8 @@ is asked of the function `pull_back`.  ``scalar.py`` and ``tensor.py`` stand on 
 """
 
 import threading
-from operator import add, attrgetter
+from operator import add
 
-_saved = attrgetter("saved")
 _RUNS_IN_PIECES = 0x20 | 0x80 | 0x200  # of the inspect module: generator, coroutine, both
 
 
@@ -119,10 +118,20 @@ def count_users(roots):
     """Every node that `roots` were computed from, and how many edges lead to it; no leaves.
 
     Without recursion, since a chain may be longer than Python's stack.
+
+    Raises
+    ------
+    RuntimeError
+        If a node's saved values have been freed by an earlier backward.
     """
     users = dict.fromkeys(roots, 0)
     found = list(users)
     for node in found:  # grows while we walk along it
+        if node.saved is None:
+            raise RuntimeError(
+                f"backward: the graph of {node.op.name!r} was freed by an earlier backward; "
+                f"write backward(retain_graph=True) the first time to run it twice"
+            )
         for parent in node.parents:
             if parent is None or parent.op is None:
                 continue
@@ -167,15 +176,9 @@ def backward(seeds, pull_back, deliver, retain_graph=False, watched=(), add_to=a
         If a node's saved values have been freed by an earlier backward.
     """
     users = count_users(seeds)
-    if None in map(_saved, users):
-        name = next(node.op.name for node in users if node.saved is None)
-        raise RuntimeError(
-            f"backward: the graph of {name!r} was freed by an earlier backward; "
-            f"write backward(retain_graph=True) the first time to run it twice"
-        )
     gradients = dict(seeds)
     sums = set()  # the nodes whose gradient is a sum made here
-    ready = [node for node in gradients if users[node] == 0]
+    ready = [node for node in seeds if not users[node]]
     for node in ready:  # grows, too
         if node.op is None:  # a leaf that is itself an output
             continue
@@ -195,9 +198,11 @@ def backward(seeds, pull_back, deliver, retain_graph=False, watched=(), add_to=a
             else:
                 gradients[parent] = gradients[parent] + contribution
                 sums.add(parent)
-            if parent.op is not None:
+            if parent.op is None:
+                continue
+            if users[parent] == 1:
+                ready.append(parent)
+            else:
                 users[parent] -= 1
-                if users[parent] == 0:
-                    ready.append(parent)
     for leaf, gradient in gradients.items():  # all others have been passed on
         deliver(leaf, gradient)

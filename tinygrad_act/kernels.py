@@ -4,12 +4,15 @@ Above it are arrays with shapes, below it are pointers and counts.  It loads the
 compiled extension, hands out memory, chooses the instruction set and the number
 of threads, and turns a status of C into an exception.  The kernels themselves
 are re-exported as they are (``lib.tga_...``): the callers in ``ops/`` have
-checked shapes and dtypes by then, and nothing is checked twice.
+checked shapes and dtypes by then, and nothing is checked twice.  For the plain cases of
+what small nets are made of there are shortcuts, ``lib.quick_...``: see csrc/array.c.
 """
 
 import os
+from _imp import create_dynamic, exec_dynamic
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib.machinery import ModuleSpec
 from types import SimpleNamespace
 
 from ._build_info import source_hash
@@ -27,9 +30,18 @@ except ImportError as error:
 
 ffi = _kernels.ffi
 
+# csrc/array.c is a module of its own in the same library
+_array = create_dynamic(ModuleSpec(f"{__package__}._array", None, origin=_kernels.__file__))
+exec_dynamic(_array)
+ArrayBase = _array.ArrayBase
+
 # All that C offers, as plain attributes.  Callers write ``lib.tga_...`` at each call and keep no
-# other name for it: so capture.py can put itself between, and see every kernel that runs.
+# other name for it: so capture.py can put itself between, and see every kernel that runs.  It
+# does so under `no_shortcuts`, for a shortcut calls its kernel in C.
 lib = SimpleNamespace(**{name: getattr(_kernels.lib, name) for name in dir(_kernels.lib)})
+for _name in dir(_array):
+    if _name.startswith(("array_", "quick_")):
+        setattr(lib, _name, getattr(_array, _name))
 
 if _SOURCES not in (None, ffi.string(lib.tga_source_hash()).decode()):
     raise ImportError(f"tinygrad_act: the C extension is older than csrc/; {_REMEDY}")
@@ -39,30 +51,24 @@ NULL = ffi.NULL
 
 # ---- memory ---------------------------------------------------------------------------------
 
-SMALL = 1 << 14  # bytes; above, the pool in csrc/memory.c saves the page faults
 BYTES = ffi.typeof("char[]")
-lib.allocate_small = ffi.new_allocator(should_clear_after_alloc=False)
-lib.allocate_large = ffi.new_allocator(
-    _kernels.lib.tga_alloc, _kernels.lib.tga_free, should_clear_after_alloc=False
-)
 
 
-def allocate(nbytes):
-    """Uninitialised memory, freed when the last reference to it goes.
-
-    Raises
-    ------
-    MemoryError
-        If the system has none left.
-    """
-    return (lib.allocate_small if nbytes <= SMALL else lib.allocate_large)(BYTES, nbytes)
+def configure(array_type, dtypes):
+    """Tell csrc/array.c which class arrays have, and the dtypes in the order of their codes."""
+    _array.configure(array_type, dtypes, _pointer)
 
 
-def from_bytes(content):
-    """A copy of a bytes-like object in memory of its own."""
-    memory = allocate(len(content))
-    ffi.memmove(memory, content, len(content))
-    return memory
+def _pointer(memory, number):
+    """The pointer to an address in `memory`; one to the beginning keeps memory of ours alive."""
+    if memory.owner is None and memory.address == number:
+        return ffi.from_buffer(BYTES, memory)
+    return ffi.cast("char *", number)
+
+
+def write_bytes(pointer, content):
+    """Copy a bytes-like object to where the pointer points."""
+    ffi.memmove(pointer, content, len(content))
 
 
 def address(number):
@@ -115,6 +121,27 @@ def set_pool_limit(nbytes):
     if nbytes < 0:
         raise ValueError(f"set_pool_limit: nbytes is {nbytes}, but must not be negative")
     lib.tga_pool_set_limit(nbytes)
+
+
+# ---- shortcuts ------------------------------------------------------------------------------
+
+SHORTCUTS = tuple(name for name in vars(lib) if name.startswith("quick_"))
+
+
+def decline(*args):
+    """In place of a shortcut: None, and the caller goes the long way."""
+    return None
+
+
+@contextmanager
+def no_shortcuts():
+    """``with no_shortcuts():`` every kernel is called as ``lib.tga_...``; for all threads."""
+    before = {name: getattr(lib, name) for name in SHORTCUTS}
+    vars(lib).update(dict.fromkeys(SHORTCUTS, decline))
+    try:
+        yield
+    finally:
+        vars(lib).update(before)
 
 
 # ---- layouts and lists ----------------------------------------------------------------------

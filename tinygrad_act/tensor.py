@@ -1057,39 +1057,61 @@ def _run(seeds, create_graph, retain_graph, found=None):
     gradient of another node (addition passes its own on to both operands), nor with
     the seed.
     """
-    taken = {id(seed.array.version) for seed in seeds.values()}
+    if create_graph:
+        _run_recorded(seeds, retain_graph, found)
+        return
+    arrays = {node: seed.array for node, seed in seeds.items()}
+    taken = {array.memory for array in arrays.values()}
 
     def deliver(node, gradient):
-        passed_on = gradient
-        if found is not None and node not in found:
-            return passed_on
-        before = node.grad if found is None else None
-        if not create_graph:
-            if before is not None:
-                gradient = arith.add.forward(before.array, gradient)
-            gradient = _wrap(gradient, None)
-        elif before is not None:
-            gradient = before + gradient
-        memory = id(gradient.array.version)
-        if memory in taken or gradient.array.strides is not None:
-            gradient = gradient.clone()
-            memory = id(gradient.array.version)
-        taken.add(memory)
+        own = gradient
         if found is None:
-            node.grad = gradient
+            before = node.grad
+            if before is not None:
+                own = arith.add.forward(before.array, gradient)
+        elif node not in found:
+            return gradient
+        if own.memory in taken or own.strides is not None:
+            own = convert(own, own.dtype)
+        taken.add(own.memory)
+        if found is None:
+            node.grad = _wrap(own, None)
         else:
-            found[node] = gradient
-        return passed_on
+            found[node] = _wrap(own, None)
+        return gradient
 
     watched = found
     if hooks.in_use:
-        watched, deliver = _shown_to_hooks(found, deliver, create_graph)
-    retain_graph = create_graph if retain_graph is None else retain_graph
-    if create_graph:
-        graph.backward(seeds, _pull_back_recorded, deliver, retain_graph, watched)
-    else:
-        arrays = {node: seed.array for node, seed in seeds.items()}
-        graph.backward(arrays, _pull_back, deliver, retain_graph, watched, _add_to)
+        watched, deliver = _shown_to_hooks(found, deliver, False)
+    graph.backward(arrays, _pull_back, deliver, retain_graph, watched, _add_to)
+
+
+def _run_recorded(seeds, retain_graph, found):
+    """The same, recorded in turn: all gradients are Tensors."""
+    taken = {seed.array.memory for seed in seeds.values()}
+
+    def deliver(node, gradient):
+        own = gradient
+        if found is None:
+            before = node.grad
+            if before is not None:
+                own = before + gradient
+        elif node not in found:
+            return gradient
+        if own.array.memory in taken or own.array.strides is not None:
+            own = own.clone()
+        taken.add(own.array.memory)
+        if found is None:
+            node.grad = own
+        else:
+            found[node] = own
+        return gradient
+
+    watched = found
+    if hooks.in_use:
+        watched, deliver = _shown_to_hooks(found, deliver, True)
+    retain_graph = True if retain_graph is None else retain_graph
+    graph.backward(seeds, _pull_back_recorded, deliver, retain_graph, watched)
 
 
 def _shown_to_hooks(found, deliver, create_graph):
@@ -1109,6 +1131,8 @@ def _shown_to_hooks(found, deliver, create_graph):
 
 def _add_to(total, gradient):
     """total += gradient, for two arrays of one shape; total lies in C order."""
+    if lib.quick_add_to(arith.add.row, total, gradient) is not None:
+        return total
     if gradient.strides is not None:
         return arith.add.forward(total, gradient)
     code, row = total.dtype.code, arith.add.row
@@ -1119,7 +1143,7 @@ def _add_to(total, gradient):
 def _check_fresh(node):
     """Raise if anything saved for a derivative has been written to since."""
     for value in node.saved:
-        if type(value) is Array and value.version[0] > node.time:
+        if type(value) is Array and value.memory.version > node.time:
             raise RuntimeError(
                 f"backward: a tensor that {node.op.name} needs for its derivative, of shape "
                 f"{value.shape}, was written to in place after it was used; clone() it before "

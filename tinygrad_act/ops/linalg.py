@@ -3,7 +3,6 @@
 from math import prod
 
 from ..array import (
-    Array,
     broadcast_shape,
     broadcast_strides,
     contiguous,
@@ -67,10 +66,12 @@ def _turned(x):
     """The transpose of a matrix, as a view."""
     rows, columns = x.shape
     down, along = strides_of(x)
-    return Array(x.memory, x.data, (columns, rows), (along, down), x.dtype, x.size, x.version)
+    return lib.array_view(x, (columns, rows), (along, down), x.size, 0)
 
 
 def _matmul(x, w):
+    if (y := lib.quick_matmul(x, w)) is not None:
+        return y
     if len(x.shape) == 2 and len(w.shape) == 2 and x.shape[1] == w.shape[0] and x.dtype.is_float:
         return _product(x, w)
     needs_float("matmul", x)
@@ -147,6 +148,8 @@ def _matmul_vjp_w(gy, y, x, w):
 
 
 def _matmul_fused(parents, gy, y, x, w):
+    if (both := lib.quick_matmul_backward(gy, x, w, *parents)) is not None:
+        return both
     if not len(x.shape) == len(w.shape) == 2:
         return (
             parents[0] and _matmul_vjp_x(gy, y, x, w),
@@ -213,6 +216,8 @@ def _check_linear(x, w, b):
 
 
 def _linear(x, w, b):
+    if (y := lib.quick_linear(x, w, b)) is not None:
+        return y
     if not (len(x.shape) == len(w.shape) == 2 and x.strides is w.strides is b.strides is None):
         _check_linear(x, w, b)
         rows = reshape_view(x, (prod(x.shape[:-1]), x.shape[-1]))
@@ -236,6 +241,9 @@ def _flat(a):
 
 
 def _linear_fused(parents, gy, y, x, w, b):
+    # of b, which is not needed, the shape alone was saved
+    if (all_three := lib.quick_linear_backward(gy, x, w, b, *parents)) is not None:
+        return all_three
     if not (gy.strides is x.strides is w.strides is None):
         gy, x, w = contiguous(gy), contiguous(x), contiguous(w)
     dtype = gy.dtype
@@ -249,7 +257,7 @@ def _linear_fused(parents, gy, y, x, w, b):
         gw = empty(w.shape, dtype, w.size)
         pw = gw.data
     if parents[2] is not None:
-        gb = empty(b, dtype, n)  # of b, which is not needed, the shape alone was saved
+        gb = empty(b, dtype, n)
         pb = gb.data
     rows = prod(x.shape[:-1])
     status = lib.tga_linear_backward(dtype.code, rows, n, k, gy.data, x.data, w.data, px, pw, pb)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import product
 from math import nan, prod
 
-from ..array import empty, normalized_axis, strides_of
+from ..array import Array, contiguous, empty, normalized_axis, strides_of
 from ..dtype import bool_, int64, uint8
 from ..op import evaluate, general, kernels, needs_float, shape_of
 from . import nested
@@ -108,7 +108,9 @@ def _spread(g, x, axis, op):
     """A gradient of a reduction's result, repeated along the reduced axes of its input."""
     shape = shape_of(x)
     kept = kept_shape(shape, normalized_axes(axis, len(shape), op))
-    return expand(g if g.shape == kept else reshape(g, shape=kept), shape=shape)
+    spread = expand(g if g.shape == kept else reshape(g, shape=kept), shape=shape)
+    # all that follows goes faster along arrays in C order than along repeated elements
+    return contiguous(spread) if type(spread) is Array else spread
 
 
 sum_ = general(

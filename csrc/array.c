@@ -1,0 +1,604 @@
+/* array.c: an Array as an object of Python, and shortcuts for the ops of small nets.
+ *
+ * A small net spends its time between the kernels: to Python, making an array and calling a
+ * kernel with a dozen arguments costs ten times the arithmetic.  So the fields of an Array and
+ * its memory live here, in C, and for what nets are made of there is one function that takes
+ * arrays, makes the result and calls the kernel.
+ *
+ * A shortcut serves the plain case alone: floats of one dtype, in C order, of shapes that fit.
+ * Everything else it declines by returning None, before anything has happened; the caller, in
+ * ops/, then goes the long way, which checks, explains and calls the same kernel by tga.h.
+ * So nothing here is needed for a result, and the tests compare both ways bit by bit.
+ *
+ * This is the only file besides cffi's that speaks to Python, by its stable ABI.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#include "kernels.h"
+
+enum {
+    SMALL = 1 << 14,  /* bytes; above, the pool in memory.c saves the page faults */
+    ALONE = 1 << 13,  /* elements; above, other threads of Python may run meanwhile */
+    DTYPES = 5,
+};
+
+/* What keeps elements alive: memory of our own, or an object that owns it. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *weak;
+    PyObject *owner;   /* NULL if the memory is our own */
+    long long version; /* the number of the last write; -1 if it must not be written to */
+    char *start;
+    int64_t bytes;
+    char inside[];     /* the elements, if they are few */
+} Memory;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *memory, *shape, *strides, *dtype;
+    PyObject *data;    /* the pointer for cffi, made when somebody asks for it; or NULL */
+    char *start;       /* the first element */
+    Py_ssize_t size;
+    int code;          /* of the dtype; see tga.h */
+} Array;
+
+typedef struct {
+    PyTypeObject *memory_type;
+    PyTypeObject *base_type;
+    PyTypeObject *array_type;       /* the class in array.py */
+    PyObject *dtype[DTYPES];        /* by code */
+    PyObject *pointer;              /* function (memory, address) -> pointer for cffi */
+} State;
+
+static State *state_of(PyObject *module) { return PyModule_GetState(module); }
+
+static int is_float(const Array *x) { return x->code == TGA_FLOAT32 || x->code == TGA_FLOAT64; }
+
+static int is_contiguous(const Array *x) { return x->strides == Py_None; }
+
+/* ---- making ------------------------------------------------------------------------------ */
+
+static Memory *new_memory(State *state, int64_t bytes)
+{
+    const int small = bytes <= SMALL;
+    Memory *memory = PyObject_Malloc(sizeof *memory + (small ? (size_t)bytes : 0));
+    if (!memory)
+        return (Memory *)PyErr_NoMemory();
+    memory->start = small ? memory->inside : tga_alloc((size_t)bytes);
+    if (!memory->start) {
+        PyObject_Free(memory);
+        return (Memory *)PyErr_NoMemory();
+    }
+    memory->weak = memory->owner = NULL;
+    memory->version = 0;
+    memory->bytes = bytes;
+    return (Memory *)PyObject_Init((PyObject *)memory, state->memory_type);
+}
+
+static void memory_dealloc(PyObject *self)
+{
+    Memory *memory = (Memory *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    if (memory->weak)
+        PyObject_ClearWeakRefs(self);
+    if (memory->owner)
+        Py_DECREF(memory->owner);
+    else if (memory->start != memory->inside)
+        tga_free(memory->start);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static int memory_buffer(PyObject *self, Py_buffer *view, int flags)
+{
+    Memory *memory = (Memory *)self;
+    return PyBuffer_FillInfo(view, self, memory->start, memory->bytes, memory->version < 0, flags);
+}
+
+/* An Array on `memory`, a reference to which is taken over; it may be NULL.  Classes written in
+ * Python take part in the search for reference cycles; but no cycle leads through an Array, so it
+ * is never tracked. */
+static Array *new_array(State *state, Memory *memory, char *start, PyObject *shape,
+                        PyObject *strides, int code, Py_ssize_t size)
+{
+    if (!memory)
+        return NULL;
+    Array *x = PyObject_GC_New(Array, state->array_type);
+    if (!x) {
+        Py_DECREF(memory);
+        return NULL;
+    }
+    x->memory = (PyObject *)memory;
+    x->shape = Py_NewRef(shape);
+    x->strides = Py_NewRef(strides);
+    x->dtype = Py_NewRef(state->dtype[code]);
+    x->data = NULL;
+    x->start = start;
+    x->size = size;
+    x->code = code;
+    return x;
+}
+
+static void array_dealloc(PyObject *self)
+{
+    Array *x = (Array *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    Py_DECREF(x->memory);
+    Py_DECREF(x->shape);
+    Py_DECREF(x->strides);
+    Py_DECREF(x->dtype);
+    Py_XDECREF(x->data);
+    PyObject_GC_Del(self);
+    Py_DECREF(type);
+}
+
+/* A new array in C order, of undefined content. */
+static Array *make(State *state, PyObject *shape, int code, Py_ssize_t size)
+{
+    static const int item_size[DTYPES] = {4, 8, 8, 1, 1};
+    Memory *memory = new_memory(state, size * item_size[code]);
+    return new_array(state, memory, memory ? memory->start : NULL, shape, Py_None, code, size);
+}
+
+static Array *make_like(State *state, const Array *x)
+{
+    return make(state, x->shape, x->code, x->size);
+}
+
+static Array *make_matrix(State *state, int code, Py_ssize_t rows, Py_ssize_t columns)
+{
+    PyObject *shape = Py_BuildValue("(nn)", rows, columns);
+    if (!shape)
+        return NULL;
+    Array *x = make(state, shape, code, rows * columns);
+    Py_DECREF(shape);
+    return x;
+}
+
+static int code_of(State *state, PyObject *dtype)
+{
+    for (int code = 0; code < DTYPES; code++)
+        if (state->dtype[code] == dtype)
+            return code;
+    PyErr_Format(PyExc_TypeError, "not a DType: %R", dtype);
+    return -1;
+}
+
+static int expect(const char *function, Py_ssize_t count, Py_ssize_t wanted)
+{
+    if (count == wanted)
+        return 1;
+    PyErr_Format(PyExc_TypeError, "%s: %zd arguments, not %zd", function, wanted, count);
+    return 0;
+}
+
+/* x as an Array, or NULL without an exception if it is none. */
+static Array *as_array(State *state, PyObject *x)
+{
+    return Py_TYPE(x) == state->array_type ? (Array *)x : NULL;
+}
+
+/* array_empty(shape, dtype, size): a new array with whatever the memory held before */
+static PyObject *array_empty(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("array_empty", count, 3))
+        return NULL;
+    const int code = code_of(state, args[1]);
+    const Py_ssize_t size = PyLong_AsSsize_t(args[2]);
+    if (code < 0 || PyErr_Occurred())
+        return NULL;
+    return (PyObject *)make(state, args[0], code, size);
+}
+
+/* array_view(x, shape, strides, size, skip): the memory of x, from element `skip` of it on */
+static PyObject *array_view(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("array_view", count, 5))
+        return NULL;
+    Array *x = as_array(state, args[0]);
+    if (!x)
+        return PyErr_Format(PyExc_TypeError, "array_view: not an Array: %R", args[0]);
+    const Py_ssize_t size = PyLong_AsSsize_t(args[3]), skip = PyLong_AsSsize_t(args[4]);
+    if (PyErr_Occurred())
+        return NULL;
+    char *start = x->start + skip * (Py_ssize_t)tga_item_size(x->code);
+    Memory *memory = (Memory *)Py_NewRef(x->memory);
+    return (PyObject *)new_array(state, memory, start, args[1], args[2], x->code, size);
+}
+
+/* array_at(owner, address, bytes, writable, shape, strides, dtype, size): memory of another */
+static PyObject *array_at(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("array_at", count, 8))
+        return NULL;
+    char *start = PyLong_AsVoidPtr(args[1]);
+    const Py_ssize_t bytes = PyLong_AsSsize_t(args[2]), size = PyLong_AsSsize_t(args[7]);
+    const int writable = PyObject_IsTrue(args[3]), code = code_of(state, args[6]);
+    if (PyErr_Occurred())
+        return NULL;
+    Memory *memory = new_memory(state, 0);
+    if (memory) {
+        memory->owner = Py_NewRef(args[0]);
+        memory->start = start;
+        memory->bytes = bytes;
+        memory->version = writable ? 0 : -1;
+    }
+    return (PyObject *)new_array(state, memory, start, args[4], args[5], code, size);
+}
+
+/* ---- the types ----------------------------------------------------------------------------- */
+
+static PyObject *array_data(PyObject *self, void *closure)
+{
+    (void)closure;
+    Array *x = (Array *)self;
+    if (!x->data) {
+        PyTypeObject *base = PyType_GetSlot(Py_TYPE(self), Py_tp_base);
+        State *state = PyType_GetModuleState(base);
+        if (!state)
+            return NULL;
+        PyObject *address = PyLong_FromVoidPtr(x->start);
+        if (!address)
+            return NULL;
+        x->data = PyObject_CallFunctionObjArgs(state->pointer, x->memory, address, NULL);
+        Py_DECREF(address);
+    }
+    return Py_XNewRef(x->data);
+}
+
+static PyObject *array_address(PyObject *self, void *closure)
+{
+    (void)closure;
+    return PyLong_FromVoidPtr(((Array *)self)->start);
+}
+
+static PyObject *memory_address(PyObject *self, void *closure)
+{
+    (void)closure;
+    return PyLong_FromVoidPtr(((Memory *)self)->start);
+}
+
+static PyMemberDef array_members[] = {
+    {"memory", T_OBJECT_EX, offsetof(Array, memory), READONLY, NULL},
+    {"shape", T_OBJECT_EX, offsetof(Array, shape), READONLY, NULL},
+    {"strides", T_OBJECT_EX, offsetof(Array, strides), READONLY, NULL},
+    {"dtype", T_OBJECT_EX, offsetof(Array, dtype), READONLY, NULL},
+    {"size", T_PYSSIZET, offsetof(Array, size), READONLY, NULL},
+    {0},
+};
+static PyGetSetDef array_getters[] = {
+    {"data", array_data, NULL, "The first element, as a pointer for cffi.", NULL},
+    {"address", array_address, NULL, "The address of the first element.", NULL},
+    {0},
+};
+static PyType_Slot array_slots[] = {
+    {Py_tp_dealloc, array_dealloc},
+    {Py_tp_members, array_members},
+    {Py_tp_getset, array_getters},
+    {0, NULL},
+};
+static PyType_Spec array_spec = {
+    .name = "tinygrad_act._array.ArrayBase",
+    .basicsize = sizeof(Array),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = array_slots,
+};
+
+static PyMemberDef memory_members[] = {
+    {"owner", T_OBJECT, offsetof(Memory, owner), READONLY, NULL},
+    {"version", T_LONGLONG, offsetof(Memory, version), 0, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Memory, weak), READONLY, NULL},
+    {0},
+};
+static PyGetSetDef memory_getters[] = {
+    {"address", memory_address, NULL, "Where it begins.", NULL},
+    {0},
+};
+static PyType_Slot memory_slots[] = {
+    {Py_tp_dealloc, memory_dealloc},
+    {Py_tp_members, memory_members},
+    {Py_tp_getset, memory_getters},
+    {Py_bf_getbuffer, memory_buffer},
+    {0, NULL},
+};
+static PyType_Spec memory_spec = {
+    .name = "tinygrad_act._array.Memory",
+    .basicsize = sizeof(Memory),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = memory_slots,
+};
+
+/* ---- shortcuts -------------------------------------------------------------------------------- */
+
+/* Call a kernel; a large one without Python's lock, which others may want meanwhile. */
+#define RUN(status, work, call)                                                                    \
+    do {                                                                                           \
+        if ((work) <= ALONE) {                                                                     \
+            status = (call);                                                                       \
+        } else {                                                                                   \
+            Py_BEGIN_ALLOW_THREADS                                                                 \
+            status = (call);                                                                       \
+            Py_END_ALLOW_THREADS                                                                   \
+        }                                                                                          \
+    } while (0)
+
+static void drop(Array *x) { Py_XDECREF((PyObject *)x); }
+
+/* A result that was computed; None, so that the long way says what is wrong, if it was not. */
+static PyObject *finished(Array *y, int status)
+{
+    if (status == TGA_OK)
+        return (PyObject *)y;
+    Py_DECREF(y);
+    Py_RETURN_NONE;
+}
+
+/* The sides of a matrix in C order; 0 if x is none. */
+static int sides(const Array *x, Py_ssize_t *rows, Py_ssize_t *columns)
+{
+    if (!x || !is_contiguous(x) || PyTuple_Size(x->shape) != 2)
+        return 0;
+    *rows = PyLong_AsSsize_t(PyTuple_GetItem(x->shape, 0));
+    *columns = PyLong_AsSsize_t(PyTuple_GetItem(x->shape, 1));
+    return 1;
+}
+
+static int same_shape(const Array *x, const Array *y)
+{
+    return x->shape == y->shape || PyObject_RichCompareBool(x->shape, y->shape, Py_EQ) == 1;
+}
+
+/* quick_unary(row, x) -> y, for a row without attributes */
+static PyObject *quick_unary(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_unary", count, 2))
+        return NULL;
+    const int row = (int)PyLong_AsLong(args[0]);
+    const Array *x = as_array(state, args[1]);
+    if (row < 0 || !x || !is_float(x) || !is_contiguous(x))
+        Py_RETURN_NONE;
+    Array *y = make_like(state, x);
+    if (!y)
+        return NULL;
+    int status;
+    RUN(status, x->size, tga_unary_forward(row, x->code, x->size, x->start, y->start, 0, 0));
+    return finished(y, status);
+}
+
+/* quick_unary_backward(row, gy, saved) -> gx */
+static PyObject *quick_unary_backward(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_unary_backward", count, 3))
+        return NULL;
+    const int row = (int)PyLong_AsLong(args[0]);
+    const Array *gy = as_array(state, args[1]), *s = as_array(state, args[2]);
+    if (row < 0 || !gy || !s || !is_float(gy) || gy->code != s->code || gy->size != s->size ||
+        !is_contiguous(gy) || !is_contiguous(s))
+        Py_RETURN_NONE;
+    Array *gx = make_like(state, gy);
+    if (!gx)
+        return NULL;
+    int status;
+    RUN(status, gy->size,
+        tga_unary_backward(row, gy->code, gy->size, gy->start, s->start, gx->start, 0, 0));
+    return finished(gx, status);
+}
+
+/* quick_binary(row, x, y) -> z: of one shape, or one of them a single number */
+static PyObject *quick_binary(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_binary", count, 3))
+        return NULL;
+    const int row = (int)PyLong_AsLong(args[0]);
+    const Array *x = as_array(state, args[1]), *y = as_array(state, args[2]);
+    if (row < 0 || !x || !y || !is_float(x) || x->code != y->code || !is_contiguous(x) ||
+        !is_contiguous(y))
+        Py_RETURN_NONE;
+    int step_x = 1, step_y = 1;
+    if (!same_shape(x, y)) {
+        step_x = PyTuple_Size(x->shape) != 0;
+        step_y = PyTuple_Size(y->shape) != 0;
+        if (step_x && step_y)
+            Py_RETURN_NONE;
+    }
+    Array *z = make_like(state, step_x ? x : y);
+    if (!z)
+        return NULL;
+    int status;
+    RUN(status, z->size,
+        tga_binary_forward(row, z->code, z->size, x->start, step_x, y->start, step_y, z->start));
+    return finished(z, status);
+}
+
+/* quick_add_to(row of add, total, x) -> total, having added x to it; of one shape */
+static PyObject *quick_add_to(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_add_to", count, 3))
+        return NULL;
+    const int row = (int)PyLong_AsLong(args[0]);
+    Array *total = as_array(state, args[1]);
+    const Array *x = as_array(state, args[2]);
+    if (!total || !x || !is_float(x) || x->code != total->code || x->size != total->size ||
+        !is_contiguous(x) || !is_contiguous(total))
+        Py_RETURN_NONE;
+    int status;
+    RUN(status, x->size,
+        tga_binary_forward(row, x->code, x->size, total->start, 1, x->start, 1, total->start));
+    return finished((Array *)Py_NewRef((PyObject *)total), status);
+}
+
+/* quick_matmul(x, w) -> x @ w, for two matrices */
+static PyObject *quick_matmul(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_matmul", count, 2))
+        return NULL;
+    const Array *x = as_array(state, args[0]), *w = as_array(state, args[1]);
+    Py_ssize_t m, k, inner, n;
+    if (!sides(x, &m, &k) || !sides(w, &inner, &n) || inner != k || !is_float(x) ||
+        x->code != w->code)
+        Py_RETURN_NONE;
+    Array *y = make_matrix(state, x->code, m, n);
+    if (!y)
+        return NULL;
+    int status;
+    RUN(status, m * n * k,
+        tga_gemm(x->code, 0, 0, m, n, k, 1.0, x->start, k ? k : 1, w->start, n ? n : 1, 0.0,
+                 y->start, n ? n : 1, NULL));
+    return finished(y, status);
+}
+
+/* quick_matmul_backward(gy, x, w, wants_x, wants_w) -> (gx or None, gw or None) */
+static PyObject *quick_matmul_backward(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_matmul_backward", count, 5))
+        return NULL;
+    const Array *gy = as_array(state, args[0]);
+    const Array *x = as_array(state, args[1]), *w = as_array(state, args[2]);
+    Py_ssize_t m, n, k, rows, columns, inner;
+    if (!sides(gy, &rows, &columns) || !sides(x, &m, &k) || !sides(w, &inner, &n) || inner != k ||
+        rows != m || columns != n || !is_float(gy) || gy->code != x->code || gy->code != w->code)
+        Py_RETURN_NONE;
+    Array *gx = NULL, *gw = NULL;
+    int status = TGA_OK;
+    if (args[3] != Py_None) { /* gx = gy @ w.T */
+        if (!(gx = make_like(state, x)))
+            return NULL;
+        RUN(status, m * n * k,
+            tga_gemm(gy->code, 0, 1, m, k, n, 1.0, gy->start, n ? n : 1, w->start, n ? n : 1, 0.0,
+                     gx->start, k ? k : 1, NULL));
+    }
+    if (args[4] != Py_None && status == TGA_OK) { /* gw = x.T @ gy */
+        if (!(gw = make_like(state, w))) {
+            drop(gx);
+            return NULL;
+        }
+        RUN(status, m * n * k,
+            tga_gemm(gy->code, 1, 0, k, n, m, 1.0, x->start, k ? k : 1, gy->start, n ? n : 1, 0.0,
+                     gw->start, n ? n : 1, NULL));
+    }
+    PyObject *pair = NULL;
+    if (status == TGA_OK)
+        pair = PyTuple_Pack(2, gx ? (PyObject *)gx : Py_None, gw ? (PyObject *)gw : Py_None);
+    drop(gx);
+    drop(gw);
+    return pair || PyErr_Occurred() ? pair : Py_NewRef(Py_None);
+}
+
+/* quick_linear(x, w, b) -> x @ w.T + b, for matrices x and w */
+static PyObject *quick_linear(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_linear", count, 3))
+        return NULL;
+    const Array *x = as_array(state, args[0]), *w = as_array(state, args[1]);
+    const Array *b = as_array(state, args[2]);
+    Py_ssize_t m, k, n, inputs;
+    if (!b || !sides(x, &m, &k) || !sides(w, &n, &inputs) || inputs != k || !is_float(x) ||
+        x->code != w->code || x->code != b->code || !is_contiguous(b) ||
+        PyTuple_Size(b->shape) != 1 || b->size != n)
+        Py_RETURN_NONE;
+    Array *y = make_matrix(state, x->code, m, n);
+    if (!y)
+        return NULL;
+    int status;
+    RUN(status, m * n * k,
+        tga_linear_forward(x->code, m, n, k, x->start, w->start, b->start, y->start));
+    return finished(y, status);
+}
+
+/* quick_linear_backward(gy, x, w, shape of b, wants_x, wants_w, wants_b) -> (gx, gw, gb) */
+static PyObject *quick_linear_backward(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_linear_backward", count, 7))
+        return NULL;
+    const Array *gy = as_array(state, args[0]);
+    const Array *x = as_array(state, args[1]), *w = as_array(state, args[2]);
+    Py_ssize_t m, n, k, rows, columns, inputs;
+    if (!sides(gy, &rows, &columns) || !sides(x, &m, &k) || !sides(w, &n, &inputs) ||
+        inputs != k || rows != m || columns != n || !is_float(gy) || gy->code != x->code ||
+        gy->code != w->code)
+        Py_RETURN_NONE;
+    Array *gx = NULL, *gw = NULL, *gb = NULL;
+    int status = TGA_NO_MEMORY;
+    if ((args[4] == Py_None || (gx = make_like(state, x))) &&
+        (args[5] == Py_None || (gw = make_like(state, w))) &&
+        (args[6] == Py_None || (gb = make(state, args[3], gy->code, n))))
+        RUN(status, m * n * k,
+            tga_linear_backward(gy->code, m, n, k, gy->start, x->start, w->start,
+                                gx ? gx->start : NULL, gw ? gw->start : NULL,
+                                gb ? gb->start : NULL));
+    PyObject *three = NULL;
+    if (status == TGA_OK)
+        three = PyTuple_Pack(3, gx ? (PyObject *)gx : Py_None, gw ? (PyObject *)gw : Py_None,
+                             gb ? (PyObject *)gb : Py_None);
+    drop(gx);
+    drop(gw);
+    drop(gb);
+    return three || PyErr_Occurred() ? three : Py_NewRef(Py_None);
+}
+
+/* ---- the module --------------------------------------------------------------------------------- */
+
+/* configure(Array, dtypes, pointer): the class in array.py, the DTypes by code, and the
+ * function (memory, address) that makes a pointer for cffi */
+static PyObject *configure(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("configure", count, 3))
+        return NULL;
+    state->array_type = (PyTypeObject *)Py_NewRef(args[0]);
+    for (int code = 0; code < DTYPES; code++)
+        state->dtype[code] = Py_XNewRef(PyTuple_GetItem(args[1], code));
+    state->pointer = Py_NewRef(args[2]);
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
+
+#define FUNCTION(name) {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, NULL}
+static PyMethodDef functions[] = {
+    FUNCTION(configure),
+    FUNCTION(array_empty),
+    FUNCTION(array_view),
+    FUNCTION(array_at),
+    FUNCTION(quick_unary),
+    FUNCTION(quick_unary_backward),
+    FUNCTION(quick_binary),
+    FUNCTION(quick_add_to),
+    FUNCTION(quick_matmul),
+    FUNCTION(quick_matmul_backward),
+    FUNCTION(quick_linear),
+    FUNCTION(quick_linear_backward),
+    {0},
+};
+
+static int execute(PyObject *module)
+{
+    State *state = state_of(module);
+    state->memory_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &memory_spec, NULL);
+    state->base_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &array_spec, NULL);
+    if (!state->memory_type || !state->base_type)
+        return -1;
+    return PyModule_AddObjectRef(module, "ArrayBase", (PyObject *)state->base_type);
+}
+
+static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, execute}, {0, NULL}};
+static PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "tinygrad_act._array",
+    .m_size = sizeof(State),
+    .m_methods = functions,
+    .m_slots = module_slots,
+};
+
+PyMODINIT_FUNC PyInit__array(void) { return PyModuleDef_Init(&definition); }
