@@ -181,7 +181,7 @@ from .ops.shape import (
     unsqueeze,
 )
 from .scalar import Scalar
-from .tensor import Tensor, from_numpy, grad
+from .tensor import Tensor, from_dlpack, from_numpy, grad
 from .transform import hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 

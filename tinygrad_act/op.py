@@ -114,6 +114,11 @@ class Op:
     def __repr__(self):
         return f"<op {self.name}>"
 
+    def __reduce__(self):
+        from .interoperability import op_named
+
+        return op_named, (self.name,)
+
     def __call__(self, *inputs, **attrs):
         if attrs or len(inputs) != self._arity:
             inputs, attrs = self._sorted(inputs, attrs)

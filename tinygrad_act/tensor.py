@@ -83,9 +83,6 @@ class Tensor:
 
     __slots__ = ("array", "node", "__weakref__")
 
-    # NumPy then leaves `ndarray * Tensor` to us, instead of making an object array.
-    __array_ufunc__ = None
-
     def __init__(self, data, requires_grad=False, dtype=None):
         dtype = None if dtype is None else as_dtype(dtype)
         if isinstance(data, Tensor):
@@ -212,6 +209,48 @@ class Tensor:
         import numpy
 
         return numpy.array(to_numpy(self.array), dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        from .interoperability import array_ufunc
+
+        return array_ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, function, types, args, kwargs):
+        from .interoperability import array_function
+
+        return array_function(function, args, kwargs)
+
+    def __dlpack__(self, *, stream=None, **options):
+        from .interoperability import dlpack
+
+        return dlpack(self, stream, **options)
+
+    def __dlpack_device__(self):
+        return (1, 0)  # the processor
+
+    def __reduce__(self):
+        from .interoperability import made_of, parts
+
+        return made_of, parts(self, "pickle")
+
+    def __copy__(self):
+        tensor = _new(type(self))
+        tensor.array, tensor.node = self.array, self.node
+        return tensor
+
+    def __deepcopy__(self, memo):
+        from copy import deepcopy
+
+        from .interoperability import made_of, parts
+
+        *rest, leaf = parts(self, "deepcopy")
+        memo[id(self)] = tensor = made_of(*rest, deepcopy(leaf, memo))
+        return tensor
+
+    def _repr_html_(self):
+        from .interoperability import html
+
+        return html(self)
 
     def __float__(self):
         return float(self.item())
@@ -1269,3 +1308,21 @@ def from_numpy(a):
     if not is_numpy(a) or not hasattr(a, "__array_finalize__"):  # which scalars do not have
         raise TypeError(f"from_numpy: needs a NumPy array, not {type(a).__name__}")
     return _wrap(view_of_numpy(a), None)
+
+
+def from_dlpack(source):
+    """A Tensor on the same memory as an array of another library.
+
+    Parameters
+    ----------
+    source : object with ``__dlpack__``
+        An array in the processor's memory: of PyTorch, JAX, NumPy and others.
+
+    Raises
+    ------
+    TypeError
+        For anything else, for memory elsewhere, and for other dtypes than the five.
+    """
+    from .interoperability import array_of_dlpack
+
+    return _wrap(array_of_dlpack(source), None)
