@@ -8,7 +8,7 @@ import inspect
 from html import escape
 
 from . import kernels
-from .array import Array, contiguous, view_of_numpy
+from .array import contiguous, empty, view_of_numpy
 from .creation import full_like, ones_like, zeros_like
 from .formula import REGISTRY
 from .graph import Leaf
@@ -132,7 +132,7 @@ def dlpack(tensor, stream=None, **options):
         raise BufferError("dlpack: the tensor requires a gradient; export x.detach()")
     if stream is not None:
         raise BufferError(f"dlpack: the memory is the processor's, without streams; not {stream!r}")
-    array = tensor.numpy(writable=tensor.array.version[0] >= 0)
+    array = tensor.numpy(writable=tensor.array.memory.version >= 0)
     return array.__dlpack__(**{name: v for name, v in options.items() if v is not None})
 
 
@@ -175,9 +175,9 @@ def parts(tensor, op):
 
 def made_of(cls, content, shape, dtype, leaf):
     """The tensor of these `parts`."""
-    memory = kernels.from_bytes(content)
     tensor = cls.__new__(cls)
-    tensor.array = Array(memory, memory, shape, None, dtype, len(content) // dtype.itemsize, [0])
+    tensor.array = empty(shape, dtype, len(content) // dtype.itemsize)
+    kernels.write_bytes(tensor.array.data, content)
     tensor.node = None
     if leaf is not None:
         tensor.node = Leaf(leaf[1])
