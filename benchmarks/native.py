@@ -26,7 +26,7 @@ def build(source, *flags):
     It is kept in build/, under a name that tells its source and flags.
     """
     source = HERE / source
-    command = [*compiler(), "-std=gnu11", "-O3", "-march=native", *flags]
+    command = [*compiler(), "-std=gnu11", "-O3", "-march=native", "-Wno-psabi", *flags]
     key = hashlib.sha256(repr(command).encode() + source.read_bytes()).hexdigest()[:12]
     path = BUILT / f"{source.stem}-{key}"
     if not path.exists():

@@ -10,11 +10,12 @@ NETS = {
 }
 HIDDEN = ("sigmoid", "relu")
 LEARNING_RATE = 0.1
+SEED = 6  # from it the deep ReLU net learns; from most it dies at once, and computes with zeros
 X = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
 T = [[0.0], [1.0], [1.0], [0.0]]
 
 
-def start(sizes, seed=1):
+def start(sizes, seed=SEED):
     """Weights, as lists of rows from input to output, and biases: (w, b) of each layer.
 
     They are evenly from [-1, 1) and biases 0, rounded to float32.

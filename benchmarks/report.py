@@ -12,7 +12,7 @@ from importlib import metadata
 
 from .cases import OURS, Group, peer_of
 
-NO_PEERS = (OURS, "limit", "python")
+NO_PEERS = (OURS, "limit", "c", "python")  # a floor to compare with, but nobody's framework
 
 
 def section(topic, times):
@@ -24,10 +24,11 @@ def section(topic, times):
         for column, cases in times.items()
     }
     parts = [f"## {topic}: {title}"]
-    if OURS in best:
-        groups = getattr(module, "GROUPS", [Group("all")])
-        parts.append(sums(groups, best))
-    parts += [details(best, getattr(module, "rate", None)), spread(times)]
+    groups = getattr(module, "GROUPS", [Group("all")])
+    parts.append(sums(groups, best))
+    place = getattr(module, "place", None)
+    parts.append(grids(best, place) if place else details(best, getattr(module, "rate", None)))
+    parts.append(spread(times))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -85,18 +86,19 @@ def ratio_text(ratio):
 
 
 def details(best, rate=None):
-    """One row for each case: each column's time, and its ratio in brackets."""
+    """One row for each case: each column's time, and in brackets its ratio to our first column."""
     cases = list(dict.fromkeys(case for column in best.values() for case in column))
-    compared = OURS in best and len(best) > 1
+    reference = next((column for column in best if peer_of(column) == OURS), None)
+    compared = reference is not None and len(best) > 1
     head = ["", *best] + ["fastest peer"] * compared
     rows = []
     for case in cases:
-        ours = best.get(OURS, {}).get(case)
+        ours = best.get(reference, {}).get(case)
         row = [case]
         for column, seconds in best.items():
             if case not in seconds:
                 row.append("")
-            elif column == OURS or ours is None:
+            elif column == reference or ours is None:
                 row.append(figure(seconds[case], case, rate))
             else:
                 ratio = ratio_text(seconds[case] / ours)
@@ -106,6 +108,24 @@ def details(best, rate=None):
             row.append(f"{found[1]} {ratio_text(found[0] / ours)}" if found and ours else "")
         rows.append(row)
     return table(head, rows)
+
+
+def grids(best, place):
+    """Tables in which a cell is a case: our time, and the ratio of the fastest peer."""
+    tables = {}
+    for case, ours in best.get(OURS, {}).items():
+        found = fastest(case, best)
+        title, row, column = place(case)
+        text = figure(ours, case)
+        if found:
+            text += f"; {ratio_text(found[0] / ours)} {found[1]}"
+        tables.setdefault(title, {}).setdefault(row, {})[column] = text
+    parts = []
+    for title, rows in tables.items():
+        columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
+        lines = [[row, *[cells.get(c, "") for c in columns]] for row, cells in rows.items()]
+        parts.append(table([title, *columns], lines))
+    return "\n\n".join(parts)
 
 
 def figure(seconds, case, rate=None):

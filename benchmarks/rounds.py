@@ -38,7 +38,7 @@ def measure(topic, peers, threads, rounds, say=print):
                 answer = run(topic, column, threads)
             except RuntimeError as error:
                 if peer_of(column) == OURS:
-                    raise
+                    raise SystemExit(f"{topic}: {column}: {error}") from None
                 say(f"{topic}: {column} is left out: {error}")
                 del times[column]
                 continue
@@ -96,7 +96,7 @@ def environment(threads):
 def disagreements(values, tolerance):
     """Whose value of a case is not ours: (case, column, what it is and what ours is)."""
     for case, of in values.items():
-        ours = of.get(OURS)
+        ours = next((value for column, value in of.items() if peer_of(column) == OURS), None)
         for column, value in of.items():
             if ours is None or len(ours) != len(value):
                 continue

@@ -1,6 +1,8 @@
 """How one case is timed: many short samples, of which the median counts."""
 
 import statistics
+import subprocess
+import sys
 import time
 
 
@@ -34,3 +36,13 @@ def _time(function, calls):
     for _ in repeat:
         function()
     return time.perf_counter() - start
+
+
+def seconds_of_process(code, samples=1):
+    """The median time of a process that runs `code` in Python, from its start to its end."""
+    times = []
+    for _ in range(samples):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)

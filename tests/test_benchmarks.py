@@ -9,7 +9,10 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import cases, nets, report, rounds, timing, topics  # noqa: E402
+import tinygrad_act as tga  # noqa: E402
+from benchmarks import cases, nets, report, rounds, timing, topics, xor_ways  # noqa: E402
+from benchmarks.topics import activations  # noqa: E402
+from tinygrad_act.op import ACTIVATIONS  # noqa: E402
 
 TIMES = {  # ours wins twice and loses once; jax does one case only
     "tinygrad_act": {"a": [2.0, 1.0], "b": [1.0, 1.0], "c": [4.0, 5.0]},
@@ -101,8 +104,33 @@ def test_topics_have_a_title_and_columns_of_known_peers(topic):
         assert {*(group.against or []), group.ours} <= {*rounds.columns_of(module)}
 
 
-def test_activations_are_those_of_the_registry():
-    from benchmarks.topics import activations
-    from tinygrad_act.op import ACTIVATIONS
+def test_grids_have_a_cell_for_each_case():
+    place = {"a": ("one", "x", "16"), "b": ("one", "y", "16"), "c": ("two", "x", "32")}
+    text = report.grids(BEST, place.get)
+    rows = [line for line in text.splitlines() if "---" not in line]
+    assert rows == [
+        "| one | 16 |",
+        "| x | 1 s; 1.50 jax_scan |",
+        "| y | 1 s; 8.00 torch |",
+        "",
+        "| two | 32 |",
+        "| x | 4 s; **0.50** torch |",
+    ]
 
-    assert {name for name, _ in activations.names()} == set(ACTIVATIONS) - {"identity"}
+
+def test_activations_are_those_of_the_registry():
+    names = {name for name, _ in activations.names()}
+    assert {ACTIVATIONS[name] for name in names} == set(ACTIVATIONS.values()) - {tga.identity}
+
+
+@pytest.mark.parametrize("hidden", nets.HIDDEN)
+def test_all_ways_train_alike(hidden):
+    """By hand and in C, too: else their times could not be compared."""
+    sizes, steps = nets.NETS["wide 2-5-4-1"], 100
+    step = xor_ways.tinygrad_act(sizes, hidden)
+    ours = [float(step()) for _ in range(steps)]
+    step = xor_ways.numpy(sizes, hidden)
+    assert [float(step()) for _ in range(steps)] == pytest.approx(ours, rel=1e-4)
+    for source in ("xor_plain.c", "xor_vector.c"):
+        run = xor_ways.in_c(source, sizes, hidden, steps)
+        assert list(run()) == pytest.approx(ours, rel=1e-4)

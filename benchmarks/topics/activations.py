@@ -9,7 +9,7 @@ from benchmarks.cases import Case, Group
 
 THREADED = True
 TOLERANCE = 1e-3
-SIZES = (16, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+SIZES = (16, 10_000, 100_000, 1_000_000, 10_000_000)
 WIDTHS = (10, 1000)
 FORWARD, BOTH = "forward", "forward + backward"
 
@@ -30,12 +30,20 @@ GROUPS = [
 ]
 
 
+def place(case):
+    """Where a case stands: in which table, row and column."""
+    function, n, direction = case.split(" ", 2)
+    return direction, function, f"{int(n):,}"
+
+
 def names():
-    """(op, width or None) of all activations of the registry but identity."""
+    """(name, width or None) of all activations of the registry but identity, each once."""
     from tinygrad_act.op import ACTIVATIONS, General
 
+    seen = [ACTIVATIONS["identity"]]
     for name, op in ACTIVATIONS.items():
-        if name != "identity":
+        if op not in seen:
+            seen.append(op)
             for width in WIDTHS if isinstance(op, General) else [None]:
                 yield name, width
 
@@ -112,7 +120,9 @@ def torch():
         tanh=torch.tanh,
         gelu_tanh=lambda x: F.gelu(x, approximate="tanh"),
         very_leaky_relu=lambda x: F.leaky_relu(x, 1 / 3),
+        threshold=lambda x: F.threshold(x, 0.0, 0.0),
         softmax=lambda x: torch.softmax(x, -1),
+        softmin=lambda x: F.softmin(x, -1),
         log_softmax=lambda x: torch.log_softmax(x, -1),
     )
 
@@ -138,6 +148,11 @@ def jax():
         gelu=lambda x: jax.nn.gelu(x, approximate=False),
         gelu_tanh=jax.nn.gelu,
         very_leaky_relu=lambda x: jax.nn.leaky_relu(x, 1 / 3),
+        logsigmoid=jax.nn.log_sigmoid,
+        softsign=jax.nn.soft_sign,
+        hardtanh=jax.nn.hard_tanh,
+        hardsigmoid=jax.nn.hard_sigmoid,
+        hardswish=jax.nn.hard_swish,
     )
 
     def backward(function, x, gy):
@@ -162,6 +177,7 @@ def tensorflow():
         gelu_tanh=lambda x: tf.nn.gelu(x, approximate=True),
         leaky_relu=lambda x: tf.nn.leaky_relu(x, 0.01),
         very_leaky_relu=lambda x: tf.nn.leaky_relu(x, 1 / 3),
+        logsigmoid=tf.math.log_sigmoid,
         mish=lambda x: x * tf.tanh(tf.math.softplus(x)),
     )
 

@@ -1,0 +1,96 @@
+"""The whole job, a process from its start to its end: 10,001 steps of the deep sigmoid net.
+
+The cost of every step is kept, no picture is drawn.  Besides, the example with its
+picture, and what only importing TensorFlow takes.
+"""
+
+import importlib.util
+import tempfile
+from pathlib import Path
+
+from benchmarks.cases import Case, Group
+from benchmarks.timing import seconds_of_process
+
+STEPS = 10_001
+JOB = f"{STEPS:,} steps"
+PICTURE = "examples/xor.py with its picture; import tensorflow"
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "xor.py"
+SCAN = ["jax_scan_float32", "jax_scan_float64"]
+GROUPS = [
+    Group("eager, lax.scan", lambda case: case == JOB, SCAN, ours="tinygrad_act_eager"),
+    Group(PICTURE, lambda case: case == PICTURE, ["tensorflow_import"], "tinygrad_act_example"),
+]
+
+
+def _one_by_one(way):
+    """A process that takes one step after the other and reads each cost."""
+    code = f"""
+from benchmarks import nets, xor_ways
+step = xor_ways.{way}(nets.NETS["deep 2-5-(5x9)-1"], "sigmoid")
+costs = [float(step()) for _ in range({STEPS})]
+"""
+    yield Case(JOB, seconds_of_process(code))
+
+
+def _at_once(way, *more):
+    """A process that takes all steps in one call."""
+    code = f"""
+from benchmarks import nets, xor_ways
+run = xor_ways.{way}(nets.NETS["deep 2-5-(5x9)-1"], "sigmoid", {STEPS}, *{more})
+costs = list(run())
+"""
+    yield Case(JOB, seconds_of_process(code))
+
+
+def tinygrad_act_eager():
+    """The graph new for each step."""
+    return _one_by_one("tinygrad_act")
+
+
+def jax_scan_float32():
+    """lax.scan over all steps."""
+    return _at_once("jax_scan", "float32")
+
+
+def jax_scan_float64():
+    """The same in float64."""
+    return _at_once("jax_scan", "float64")
+
+
+def jax_step():
+    """jit of one step."""
+    return _one_by_one("jax_step")
+
+
+def torch_by_hand():
+    """Eager, addmm and autograd.grad."""
+    return _one_by_one("torch_by_hand")
+
+
+def torch_nn():
+    """Eager, as in the tutorials."""
+    return _one_by_one("torch_nn")
+
+
+def tensorflow_session():
+    """TensorFlow 1: Session.run."""
+    return _one_by_one("tensorflow_session")
+
+
+def tensorflow_import():
+    """Nothing but the import."""
+    yield Case(PICTURE, seconds_of_process("import tensorflow"))
+
+
+def numpy():
+    """By hand, without a graph."""
+    return _one_by_one("numpy")
+
+
+def tinygrad_act_example():
+    """The example at its defaults; without matplotlib it would draw nothing."""
+    if importlib.util.find_spec("matplotlib"):
+        with tempfile.TemporaryDirectory() as out:
+            code = f"import sys, runpy; sys.argv = ['xor.py', '--out', {out!r}]; "
+            code += f"runpy.run_path({str(EXAMPLE)!r}, run_name='__main__')"
+            yield Case(PICTURE, seconds_of_process(code))
