@@ -15,6 +15,7 @@ from tinygrad_act.op import ACTIVATIONS
 LINES = {
     "maxout": ("maxout(x, -x/2)", lambda x: tga.stack([x, -x / 2], axis=-1).maxout().reshape(-1)),
     "softmax": ("softmax(x, 0)[0]", lambda x: tga.stack([x, 0 * x], axis=-1).softmax()[:, 0]),
+    "softmin": ("softmin(x, 0)[0]", lambda x: tga.stack([x, 0 * x], axis=-1).softmin()[:, 0]),
     "log_softmax": (
         "log_softmax(x, 0)[0]",
         lambda x: tga.stack([x, 0 * x], axis=-1).log_softmax()[:, 0],
@@ -22,7 +23,7 @@ LINES = {
 }
 
 
-def curves(n=1001):
+def curves(n=401):
     """Of each activation: its label, and x, y and dy/dx at n points of [-5, 5]."""
     found = {}
     for name, function in ACTIVATIONS.items():
@@ -44,7 +45,7 @@ def describe(label, x, y, slope):
     elif left == 0:
         words.append("exactly flat on the left: a unit there is dead")
     elif abs(left) < 0.05:
-        words.append("flat on the left")
+        words.append("nearly flat on the left")
     if min(slope) < 0:
         words.append("not monotonic")
     print(f"{label:22} {'; '.join(words)}")

@@ -187,6 +187,17 @@ def test_flatten(shape):
     assert y.numpy().ravel().tolist() == x.numpy().ravel().tolist()
 
 
+def test_embedding_learns_the_rows_that_are_used():
+    layer = nn.Embedding(5, 2, dtype="float64")
+    index = Tensor([[0, 3], [3, 3]], dtype="int64")
+    assert layer(index).tolist() == layer.weight.numpy()[index.numpy()].tolist()
+    layer(index).sum().backward()
+    assert layer.weight.grad.tolist() == [[1.0] * 2, [0.0] * 2, [0.0] * 2, [3.0] * 2, [0.0] * 2]
+    assert repr(layer) == "Embedding(5, 2)"
+    with pytest.raises(IndexError, match="embedding"):
+        layer(Tensor([5], dtype="int64"))
+
+
 def test_dense_maxout_is_the_largest_of_linear_functions():
     layer = nn.MaxoutLinear(3, 4, pieces=3, dtype="float64")
     x = np.random.default_rng(0).normal(size=(5, 3))

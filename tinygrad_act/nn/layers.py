@@ -6,6 +6,7 @@ from math import prod
 from ..creation import zeros
 from ..graph import no_grad
 from ..op import ACTIVATIONS
+from ..ops.indexing import embedding
 from ..tensor import Tensor
 from . import init
 from .module import Module, Parameter
@@ -83,6 +84,37 @@ class Flatten(Module):
 
     def forward(self, x):
         return x.reshape(x.shape[0], prod(x.shape[1:]))
+
+
+class Embedding(Module):
+    """A vector to learn for each of `count` things, which are named by their numbers.
+
+    Parameters
+    ----------
+    count, size : int
+        How many things there are, and the length of a vector.
+    initialize : function (weight), optional
+        Default: `init.normal`.
+    dtype : str or DType
+        Default: float32.
+
+    Examples
+    --------
+    >>> layer = Embedding(10, 3)
+    >>> layer(Tensor([[1, 2], [1, 9]], dtype="int64")).shape
+    (2, 2, 3)
+    """
+
+    def __init__(self, count, size, initialize=init.normal, dtype="float32"):
+        self.weight = Parameter(zeros(count, size, dtype=dtype))
+        initialize(self.weight)
+
+    def forward(self, index):
+        return embedding(index, self.weight)
+
+    def __repr__(self):
+        count, size = self.weight.shape
+        return f"Embedding({count}, {size})"
 
 
 class MaxoutLinear(Module):
