@@ -103,6 +103,51 @@ typedef struct {
     void (*pack_a)(int trans_a, int64_t lda, void *a_pack, tga_gemm_block *g);
     void (*pack_b)(int trans_b, int64_t n, int64_t k, const void *b, int64_t ldb, void *b_pack);
 } tga_gemm_kernels;
+
+/* conv: one group of channels, as conv.c hands it to the kernels; see conv.tmpl.h.
+ * A tap is a place in the window. */
+
+/* A row of the gradient of a laid-out image is the sum over some taps of the gradient of
+ * their patches, from `from` on, where the tap's mask is not 0. */
+typedef struct {
+    int64_t from, mask;
+} tga_conv_tap;
+
+typedef struct {
+    int64_t band; /* of output rows that are done together */
+    int64_t to;   /* where the row begins in its channel */
+    int add;      /* an earlier band has begun the sum */
+    const tga_conv_tap *first, *last;
+} tga_conv_row;
+
+typedef struct {
+    int64_t ci, co;              /* channels in and out */
+    int64_t columns, pixels;     /* of the output */
+    int64_t taps, k;             /* k = ci * taps */
+    int64_t rows, width, plane;  /* of an image laid out: see conv_pad */
+    int64_t pitch;               /* from what an output row sees to what the next one does */
+    const int64_t *offset;       /* (k): where in the image the first window meets weight k */
+    /* backward x: */
+    int64_t band, ld;            /* pixels in a band; elements in a row of patches of them */
+    int64_t channels;            /* that are done together */
+    const tga_conv_row *row;     /* by bands; then one of band -1 */
+    const void *mask;
+} tga_conv;
+
+typedef struct {
+    void (*pad)(const tga_conv *g, const tga_window *w, const void *x, void *padded);
+    void (*crop)(const tga_conv *g, const tga_window *w, const void *padded, const void *bias,
+                 void *gx);
+    void (*forward)(const tga_conv *g, const void *image, const void *w, int bias, void *y,
+                    void *patches);
+    void (*backward_x)(const tga_conv *g, const void *gy, const void *w, const void *bias,
+                       void *gimage, void *gy_pack, void *patches);
+    void (*backward_w)(const tga_conv *g, int bias, const void *image, int64_t co, const void *gy,
+                       void *gw, int add, void *patches, void *gy_pack);
+    void (*collect)(int64_t parts, size_t part_bytes, int64_t k, int64_t co, const void *sums,
+                    void *gw, void *gb);
+} tga_conv_kernels;
+
 /* Random numbers from block number `block` on: uniform in [a, b), or normal of mean
  * a and standard deviation b.  The same on every instruction set. */
 typedef void tga_random_fn(uint64_t key, uint64_t block, int64_t n, double a, double b, void *y);
@@ -126,6 +171,7 @@ typedef struct {
     tga_clip_fn *clip_value[2], *clip_scale[2];
     tga_sum_squares_fn *sum_squares[2];
     tga_gemm_kernels gemm[2];
+    tga_conv_kernels conv[2];
     tga_random_fn *random_uniform[2], *random_normal[2];
 } tga_kernels;
 

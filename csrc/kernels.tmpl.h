@@ -44,6 +44,7 @@ TARGET_ON(TARGET)
 #include "loss.tmpl.h"
 #include "update.tmpl.h"
 #include "gemm.tmpl.h"
+#include "conv.tmpl.h"
 #undef T_BITS
 
 #define T_BITS 64
@@ -55,6 +56,7 @@ TARGET_ON(TARGET)
 #include "loss.tmpl.h"
 #include "update.tmpl.h"
 #include "gemm.tmpl.h"
+#include "conv.tmpl.h"
 #include "random.tmpl.h" /* once: it serves both dtypes */
 #undef T_BITS
 
@@ -106,6 +108,7 @@ const tga_kernels TGA_PASTE(tga_kernels, ISA) = {
     .clip_scale = {clip_scale_f32, clip_scale_f64},
     .sum_squares = {sum_squares_f32, sum_squares_f64},
     .gemm = {GEMM_TABLE(f32), GEMM_TABLE(f64)},
+    .conv = {CONV_TABLE(f32), CONV_TABLE(f64)},
     .random_uniform = {random_uniform_f32, random_uniform_f64},
     .random_normal = {random_normal_f32, random_normal_f64},
 };

@@ -34,6 +34,14 @@ typedef struct {
     int64_t stride[4][TGA_MAX_DIMS];
 } tga_layout;
 
+/* How a window moves over an image: [0] down, [1] across.  The output's pixel (i, j) sees,
+ * through tap (p, q) of the window, the image at row i * stride[0] - padding[0] +
+ * p * dilation[0], and a column likewise; beyond the image there are zeros. */
+typedef struct {
+    int64_t in[2], out[2]; /* rows and columns of the image and of the output */
+    int64_t size[2], stride[2], padding[2], dilation[2];
+} tga_window;
+
 /* ---- library: build, instruction sets, threads, memory ------------------ */
 const char *tga_source_hash(void);      /* of csrc/ when this was compiled */
 int tga_isa_supported(int isa);         /* 1 if this machine can run it */
@@ -133,6 +141,21 @@ int tga_linear_backward(int dtype, int64_t m, int64_t n, int64_t k, const void *
 int tga_linear_activation_forward(int op, int dtype, int64_t m, int64_t n, int64_t k, const void *x,
                                   const void *w, const void *b, void *z, void *y, double attr_a,
                                   double attr_b);
+
+/* ---- convolution ---------------------------------------------------------- */
+/* x: (n, ci, in), w: (co, ci / groups, size), b: (co) or NULL, y: (n, co, out), all contiguous.
+ * forward: y = b + sum over the window of w * x.
+ * backward_x: gx = what gy brings to x, plus b (ci) if given: a transposed convolution.
+ * backward_w: the gradients of w and b; NULL for one that is not wanted. */
+int tga_conv_forward(int dtype, int64_t n, int64_t groups, int64_t ci, int64_t co,
+                     const tga_window *window, const void *x, const void *w, const void *b,
+                     void *y);
+int tga_conv_backward_x(int dtype, int64_t n, int64_t groups, int64_t ci, int64_t co,
+                        const tga_window *window, const void *gy, const void *w, const void *b,
+                        void *gx);
+int tga_conv_backward_w(int dtype, int64_t n, int64_t groups, int64_t ci, int64_t co,
+                        const tga_window *window, const void *gy, const void *x, void *gw,
+                        void *gb);
 
 /* ---- indexing by arrays of integers -------------------------------------- */
 /* Three axes, (outer, count, inner), strides (y, x, index); along the middle one x has `length`

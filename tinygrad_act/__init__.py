@@ -121,6 +121,7 @@ from .ops.arithmetic import (
 )
 from .ops.arithmetic import pow_ as pow
 from .ops.arithmetic import round_ as round
+from .ops.convolution import conv1d, conv2d, conv2d_weight, conv_transpose2d
 from .ops.indexing import (
     embedding,
     gather,

@@ -158,6 +158,18 @@ def layout(shape, *strides):
     return record
 
 
+def window(image, out, size, stride, padding, dilation):
+    """How a window moves over images: each a pair, for rows and columns; see tga.h."""
+    record = ffi.new("tga_window *")
+    setattr(record, "in", image)
+    record.out = out
+    record.size = size
+    record.stride = stride
+    record.padding = padding
+    record.dilation = dilation
+    return record
+
+
 def pointers(items):
     """A C list of pointers."""
     return ffi.new("void *[]", items)
