@@ -122,6 +122,7 @@ from .ops.arithmetic import (
 from .ops.arithmetic import pow_ as pow
 from .ops.arithmetic import round_ as round
 from .ops.convolution import conv1d, conv2d, conv2d_weight, conv_transpose2d
+from .ops.einsum import bilinear, einsum
 from .ops.indexing import (
     embedding,
     gather,
@@ -133,7 +134,7 @@ from .ops.indexing import (
     scatter_sum,
     take,
 )
-from .ops.linalg import linear, matmul
+from .ops.linalg import dot, linear, matmul, outer, trace
 from .ops.loss import (
     bce,
     bce_with_logits,

@@ -802,6 +802,16 @@ class Tensor:
     def matmul(self, other):
         return apply(linalg.matmul, (self, other), _NO_ATTRS)
 
+    def dot(self, other):
+        return apply(linalg.dot, (self, other), _NO_ATTRS)
+
+    def outer(self, other):
+        return apply(linalg.outer, (self, other), _NO_ATTRS)
+
+    def trace(self, offset=0, axis0=0, axis1=1):
+        attrs = {"offset": offset, "axis0": axis0, "axis1": axis1}
+        return apply(linalg.trace, (self,), attrs)
+
     def linear(self, w, b):
         return _ternary(linalg.linear, self, w, b)
 

@@ -1,4 +1,4 @@
-"""Linear algebra: the matrix product, and the linear layer."""
+"""Linear algebra: products of vectors and matrices, the trace, and the linear layer."""
 
 from math import prod
 
@@ -10,8 +10,9 @@ from ..array import (
     strides_of,
 )
 from ..array import reshape as reshape_view
-from ..op import general, kernels, needs_float, unbroadcast
+from ..op import composed, general, kernels, needs_float, unbroadcast
 from . import nested
+from .rearrange import diagonal
 from .reduction import sum_
 from .shape import reshape, transpose
 
@@ -201,6 +202,84 @@ matmul = general(
     conventions="as NumPy's: a vector is a row on the left and a column on the right, and leading "
     "axes broadcast; the kernel reads transposed operands where they lie",
 )
+
+
+# ---- vectors, the trace ---------------------------------------------------------------------
+
+
+def _dot(x, y):
+    if len(x.shape) != 1 or len(y.shape) != 1:
+        raise ValueError(
+            f"dot: x is {x.shape} and y is {y.shape}: both must be vectors; of matrices use matmul"
+        )
+    if x.shape != y.shape:
+        raise ValueError(f"dot: x is {x.shape} but y is {y.shape}: they must be equal")
+    return matmul(x, y) if x.dtype.is_float else sum_(x * y)
+
+
+def _draw_vectors(random, m, n):
+    return [nested.draw_numbers(random, (n,)) for n in (m, n)]
+
+
+def _sample_dot(random):
+    n = random.randint(1, 5)
+    return _draw_vectors(random, n, n), {}
+
+
+dot = composed(
+    "dot",
+    "x y",
+    output="z",
+    forward=_dot,
+    promotes=1,
+    sample=_sample_dot,
+    reference=lambda x, y: sum(a * b for a, b in zip(x, y, strict=True)),
+    conventions="of two vectors, as in PyTorch; NumPy's dot of more axes is matmul or einsum",
+)
+
+
+def _outer(x, y):
+    if len(x.shape) != 1 or len(y.shape) != 1:
+        raise ValueError(
+            f"outer: x is {x.shape} and y is {y.shape}: both must be vectors; flatten() them"
+        )
+    return reshape(x, shape=(*x.shape, 1)) * y
+
+
+outer = composed(
+    "outer",
+    "x y",
+    output="z",
+    forward=_outer,
+    promotes=1,
+    sample=lambda random: (_draw_vectors(random, random.randint(1, 4), random.randint(1, 4)), {}),
+    reference=lambda x, y: [[a * b for b in y] for a in x],
+    conventions="of two vectors, as in PyTorch; NumPy flattens what has more axes",
+)
+
+
+def _trace(x, offset, axis0, axis1):
+    if len(x.shape) < 2:
+        raise ValueError(f"trace: x must have at least two axes, but its shape is {x.shape}")
+    return sum_(diagonal(x, offset=offset, axis0=axis0, axis1=axis1), axis=-1)
+
+
+trace = composed(
+    "trace",
+    "x",
+    forward=_trace,
+    attrs=dict(diagonal.attrs),
+    sample=diagonal.sample,
+    reference=lambda x, **attrs: _sum_last(diagonal.reference(x, **attrs)),
+    conventions="the sum of a diagonal, see there; of more than two axes an array of them",
+)
+
+
+def _sum_last(x):
+    return [_sum_last(row) for row in x] if isinstance(x[0], list) else sum(x)
+
+
+# ---- the linear layer -----------------------------------------------------------------------
 
 
 def _check_linear(x, w, b):
