@@ -179,6 +179,36 @@ def test_long_lists_of_differences_are_cut():
 # ---- layers ---------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("options", "shape"),
+    [
+        ({}, (2, 6, 5, 4)),
+        ({"stride": 2, "padding": 1, "bias": False}, (2, 6, 4, 3)),
+        ({"padding": "same", "groups": 2, "dilation": (2, 1)}, (2, 6, 7, 6)),
+    ],
+    ids=str,
+)
+def test_convolution_is_the_op(options, shape):
+    layer = nn.Conv2d(4, 6, 3, **options, dtype="float64")
+    x = tga.randn(2, 4, 7, 6, dtype="float64")
+    if layer.bias is not None:
+        init.normal(layer.bias)
+    attrs = {name: value for name, value in options.items() if name != "bias"}
+    expected = tga.conv2d(x, layer.weight, layer.bias, **attrs)
+    assert layer(x).shape == shape and layer(x).tolist() == expected.tolist()
+    assert layer.weight.shape == (6, 2 if "groups" in options else 4, 3, 3)
+    arguments = "".join(f", {name}={value!r}" for name, value in options.items() if name in attrs)
+    if "groups" in options:
+        arguments = ", padding='same', dilation=(2, 1), groups=2"
+    arguments += ", bias=False" if layer.bias is None else ""
+    assert repr(layer) == f"Conv2d(4, 6, (3, 3){arguments})"
+
+
+def test_convolution_in_groups_that_do_not_divide():
+    with pytest.raises(ValueError, match="4 and 6 channels make no 4 groups"):
+        nn.Conv2d(4, 6, 3, groups=4)
+
+
 @pytest.mark.parametrize("shape", [(2, 3, 4), (2, 3), (5,), (0, 3, 4), (3, 0, 4)], ids=str)
 def test_flatten(shape):
     x = Tensor(np.arange(math.prod(shape), dtype="float32").reshape(shape))

@@ -6,6 +6,7 @@ from math import prod
 from ..creation import zeros
 from ..graph import no_grad
 from ..op import ACTIVATIONS
+from ..ops.convolution import conv2d
 from ..ops.indexing import embedding
 from ..tensor import Tensor
 from . import init
@@ -77,6 +78,73 @@ class Sequential(Module):
 
     def __iter__(self):
         return (module for _, module in self.children())
+
+
+class Conv2d(Module):
+    """Convolution of images: y[n, c] is the sum over input channels of x[n, i] * weight[c, i].
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Numbers of channels.
+    size : int or pair of int
+        Of the window.
+    stride, dilation : int or pair of int
+        Default: 1.
+    padding : int, pair, "same" or "valid"
+        Zeros around the images; "same" keeps their size where `stride` is 1.  Default: 0.
+    groups : int
+        Into how many parts, convolved each by itself, the channels are divided.  Default: 1.
+    bias : bool
+        Default: True; zeros at first.
+    initialize : function (weight), optional
+        Default: `init.he`.
+    dtype : str or DType
+        Default: float32.
+
+    Examples
+    --------
+    >>> layer = Conv2d(1, 32, 3)
+    >>> layer(zeros(8, 1, 28, 28)).shape
+    (8, 32, 26, 26)
+    """
+
+    def __init__(
+        self,
+        inputs,
+        outputs,
+        size,
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups=1,
+        bias=True,
+        initialize=init.he,
+        dtype="float32",
+    ):
+        rows, columns = size if isinstance(size, (tuple, list)) else (size, size)
+        if groups < 1 or inputs % groups or outputs % groups:
+            raise ValueError(f"Conv2d: {inputs} and {outputs} channels make no {groups} groups")
+        self.weight = Parameter(zeros(outputs, inputs // groups, rows, columns, dtype=dtype))
+        initialize(self.weight)
+        self.bias = Parameter(zeros(outputs, dtype=dtype)) if bias else None
+        self.attrs = {
+            "stride": stride,
+            "padding": padding,
+            "dilation": dilation,
+            "groups": groups,
+        }
+
+    def forward(self, x):
+        return conv2d(x, self.weight, self.bias, **self.attrs)
+
+    def __repr__(self):
+        outputs, inputs, rows, columns = self.weight.shape
+        usual = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+        attrs = [f", {k}={v!r}" for k, v in self.attrs.items() if v != usual[k]]
+        attrs += [", bias=False"] if self.bias is None else []
+        inputs *= self.attrs["groups"]
+        return f"Conv2d({inputs}, {outputs}, ({rows}, {columns}){''.join(attrs)})"
 
 
 class Flatten(Module):
