@@ -14,6 +14,7 @@
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <string.h>
 #include <structmember.h>
 
 #include "kernels.h"
@@ -31,7 +32,7 @@ typedef struct {
     PyObject *owner;   /* NULL if the memory is our own */
     long long version; /* the number of the last write; -1 if it must not be written to */
     char *start;
-    int64_t bytes;
+    long long nbytes;
     char inside[];     /* the elements, if they are few */
 } Memory;
 
@@ -73,7 +74,7 @@ static Memory *new_memory(State *state, int64_t bytes)
     }
     memory->weak = memory->owner = NULL;
     memory->version = 0;
-    memory->bytes = bytes;
+    memory->nbytes = bytes;
     return (Memory *)PyObject_Init((PyObject *)memory, state->memory_type);
 }
 
@@ -94,7 +95,7 @@ static void memory_dealloc(PyObject *self)
 static int memory_buffer(PyObject *self, Py_buffer *view, int flags)
 {
     Memory *memory = (Memory *)self;
-    return PyBuffer_FillInfo(view, self, memory->start, memory->bytes, memory->version < 0, flags);
+    return PyBuffer_FillInfo(view, self, memory->start, memory->nbytes, memory->version < 0, flags);
 }
 
 /* An Array on `memory`, a reference to which is taken over; it may be NULL.  Classes written in
@@ -225,10 +226,59 @@ static PyObject *array_at(PyObject *module, PyObject *const *args, Py_ssize_t co
     if (memory) {
         memory->owner = Py_NewRef(args[0]);
         memory->start = start;
-        memory->bytes = bytes;
+        memory->nbytes = bytes;
         memory->version = writable ? 0 : -1;
     }
     return (PyObject *)new_array(state, memory, start, args[4], args[5], code, size);
+}
+
+/* array_addresses(list of arrays) -> bytes: of each the address of its first element */
+static PyObject *array_addresses(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("array_addresses", count, 1))
+        return NULL;
+    const Py_ssize_t length = PyList_Size(args[0]);
+    if (length < 0)
+        return NULL;
+    PyObject *content = PyBytes_FromStringAndSize(NULL, length * (Py_ssize_t)sizeof(char *));
+    if (!content)
+        return NULL;
+    char *to = PyBytes_AsString(content);
+    for (Py_ssize_t i = 0; i < length; i++, to += sizeof(char *)) {
+        PyObject *item = PyList_GetItem(args[0], i);
+        const Array *x = as_array(state, item);
+        if (!x) {
+            Py_DECREF(content);
+            return PyErr_Format(PyExc_TypeError, "array_addresses: not an Array: %R", item);
+        }
+        memcpy(to, &x->start, sizeof x->start);
+    }
+    return content;
+}
+
+/* array_written(list of arrays, number of the write) -> True; False, and nothing is noted, if
+ * the memory of one must not be written to */
+static PyObject *array_written(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("array_written", count, 2))
+        return NULL;
+    const Py_ssize_t length = PyList_Size(args[0]);
+    const long long number = PyLong_AsLongLong(args[1]);
+    if (PyErr_Occurred())
+        return NULL;
+    for (Py_ssize_t i = 0; i < length; i++) {
+        PyObject *item = PyList_GetItem(args[0], i);
+        const Array *x = as_array(state, item);
+        if (!x)
+            return PyErr_Format(PyExc_TypeError, "array_written: not an Array: %R", item);
+        if (((Memory *)x->memory)->version < 0)
+            Py_RETURN_FALSE;
+    }
+    for (Py_ssize_t i = 0; i < length; i++)
+        ((Memory *)((Array *)PyList_GetItem(args[0], i))->memory)->version = number;
+    Py_RETURN_TRUE;
 }
 
 /* ---- the types ----------------------------------------------------------------------------- */
@@ -292,6 +342,7 @@ static PyType_Spec array_spec = {
 static PyMemberDef memory_members[] = {
     {"owner", T_OBJECT, offsetof(Memory, owner), READONLY, NULL},
     {"version", T_LONGLONG, offsetof(Memory, version), 0, NULL},
+    {"nbytes", T_LONGLONG, offsetof(Memory, nbytes), READONLY, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(Memory, weak), READONLY, NULL},
     {0},
 };
@@ -571,6 +622,8 @@ static PyMethodDef functions[] = {
     FUNCTION(array_empty),
     FUNCTION(array_view),
     FUNCTION(array_at),
+    FUNCTION(array_addresses),
+    FUNCTION(array_written),
     FUNCTION(quick_unary),
     FUNCTION(quick_unary_backward),
     FUNCTION(quick_binary),

@@ -510,13 +510,8 @@ def mark_all_written(arrays, op):
     """
     global writes
     number_of_write = next(_count_write)
-    for y in arrays:
-        memory = y.memory
-        if memory.version < 0:
-            raise ValueError(
-                f"{op}: the memory belongs to a read-only NumPy array; clone() it first"
-            )
-        memory.version = number_of_write
+    if not lib.array_written(list(arrays), number_of_write):
+        raise ValueError(f"{op}: the memory belongs to a read-only NumPy array; clone() it first")
     writes = max(writes, number_of_write)
 
 

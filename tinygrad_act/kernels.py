@@ -52,6 +52,7 @@ NULL = ffi.NULL
 # ---- memory ---------------------------------------------------------------------------------
 
 BYTES = ffi.typeof("char[]")
+POINTERS = ffi.typeof("void *[]")
 
 
 def configure(array_type, dtypes):
@@ -173,6 +174,11 @@ def window(image, out, size, stride, padding, dilation):
 def pointers(items):
     """A C list of pointers."""
     return ffi.new("void *[]", items)
+
+
+def pointers_to(arrays):
+    """A C list of pointers to the first elements of a list of arrays, which do not keep them."""
+    return ffi.from_buffer(POINTERS, lib.array_addresses(arrays))
 
 
 def integers(items):

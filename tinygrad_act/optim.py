@@ -88,7 +88,7 @@ class Optimizer:
     def zero_grad(self):
         """Forget the gradients."""
         for p in self.parameters:
-            p.grad = None
+            p.node.grad = None
 
     def state_dict(self):
         """All that a later step depends on but the parameters: a dict from str to Tensor.

@@ -66,8 +66,9 @@ class Sequential(Module):
             setattr(self, str(i), module if isinstance(module, Module) else Activation(module))
 
     def forward(self, x):
-        for _, module in self.children():
-            x = module(x)
+        for module in vars(self).values():
+            if isinstance(module, Module):
+                x = module(x)
         return x
 
     def __len__(self):

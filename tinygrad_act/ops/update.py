@@ -80,8 +80,7 @@ class Group:
         """One step, given the gradient of each parameter, of its shape and dtype."""
         gradients = [g if g.strides is None else contiguous(g) for g in gradients]
         mark_all_written(self.arrays, self.update.name)
-        listed = kernels.pointers([g.data for g in gradients])
-        self.update.kernel(self, listed, **settings)
+        self.update.kernel(self, kernels.pointers_to(gradients), **settings)
 
 
 # ---- the updates ----------------------------------------------------------------------------
