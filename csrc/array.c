@@ -50,7 +50,8 @@ typedef struct {
     PyTypeObject *base_type;
     PyTypeObject *array_type;       /* the class in array.py */
     PyObject *dtype[DTYPES];        /* by code */
-    PyObject *pointer;              /* function (memory, address) -> pointer for cffi */
+    PyObject *from_buffer, *bytes;  /* of cffi: from_buffer(bytes, memory) is a pointer to it, */
+    PyObject *cast, *address;       /* and cast(address, number) one to anywhere */
 } State;
 
 static State *state_of(PyObject *module) { return PyModule_GetState(module); }
@@ -292,11 +293,15 @@ static PyObject *array_data(PyObject *self, void *closure)
         State *state = PyType_GetModuleState(base);
         if (!state)
             return NULL;
-        PyObject *address = PyLong_FromVoidPtr(x->start);
-        if (!address)
-            return NULL;
-        x->data = PyObject_CallFunctionObjArgs(state->pointer, x->memory, address, NULL);
-        Py_DECREF(address);
+        const Memory *memory = (Memory *)x->memory;
+        if (!memory->owner && memory->start == x->start) { /* which keeps the memory, too */
+            x->data = PyObject_CallFunctionObjArgs(state->from_buffer, state->bytes, memory, NULL);
+        } else {
+            PyObject *number = PyLong_FromVoidPtr(x->start);
+            if (number)
+                x->data = PyObject_CallFunctionObjArgs(state->cast, state->address, number, NULL);
+            Py_XDECREF(number);
+        }
     }
     return Py_XNewRef(x->data);
 }
@@ -508,12 +513,16 @@ static PyObject *quick_matmul(PyObject *module, PyObject *const *args, Py_ssize_
     return finished(y, status);
 }
 
-/* quick_matmul_backward(gy, x, w, wants_x, wants_w) -> (gx or None, gw or None) */
+/* Whether the gradient of input i is wanted: `parents` has None where not. */
+static int wants(PyObject *parents, Py_ssize_t i) { return PyTuple_GetItem(parents, i) != Py_None; }
+
+/* quick_matmul_backward(gy, x, w, parents) -> (gx or None, gw or None) */
 static PyObject *quick_matmul_backward(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     State *state = state_of(module);
-    if (!expect("quick_matmul_backward", count, 5))
+    if (!expect("quick_matmul_backward", count, 4))
         return NULL;
+    PyObject *parents = args[3];
     const Array *gy = as_array(state, args[0]);
     const Array *x = as_array(state, args[1]), *w = as_array(state, args[2]);
     Py_ssize_t m, n, k, rows, columns, inner;
@@ -522,14 +531,14 @@ static PyObject *quick_matmul_backward(PyObject *module, PyObject *const *args, 
         Py_RETURN_NONE;
     Array *gx = NULL, *gw = NULL;
     int status = TGA_OK;
-    if (args[3] != Py_None) { /* gx = gy @ w.T */
+    if (wants(parents, 0)) { /* gx = gy @ w.T */
         if (!(gx = make_like(state, x)))
             return NULL;
         RUN(status, m * n * k,
             tga_gemm(gy->code, 0, 1, m, k, n, 1.0, gy->start, n ? n : 1, w->start, n ? n : 1, 0.0,
                      gx->start, k ? k : 1, NULL));
     }
-    if (args[4] != Py_None && status == TGA_OK) { /* gw = x.T @ gy */
+    if (wants(parents, 1) && status == TGA_OK) { /* gw = x.T @ gy */
         if (!(gw = make_like(state, w))) {
             drop(gx);
             return NULL;
@@ -568,12 +577,13 @@ static PyObject *quick_linear(PyObject *module, PyObject *const *args, Py_ssize_
     return finished(y, status);
 }
 
-/* quick_linear_backward(gy, x, w, shape of b, wants_x, wants_w, wants_b) -> (gx, gw, gb) */
+/* quick_linear_backward(gy, x, w, shape of b, parents) -> (gx, gw, gb), None where not wanted */
 static PyObject *quick_linear_backward(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     State *state = state_of(module);
-    if (!expect("quick_linear_backward", count, 7))
+    if (!expect("quick_linear_backward", count, 5))
         return NULL;
+    PyObject *parents = args[4];
     const Array *gy = as_array(state, args[0]);
     const Array *x = as_array(state, args[1]), *w = as_array(state, args[2]);
     Py_ssize_t m, n, k, rows, columns, inputs;
@@ -583,9 +593,9 @@ static PyObject *quick_linear_backward(PyObject *module, PyObject *const *args, 
         Py_RETURN_NONE;
     Array *gx = NULL, *gw = NULL, *gb = NULL;
     int status = TGA_NO_MEMORY;
-    if ((args[4] == Py_None || (gx = make_like(state, x))) &&
-        (args[5] == Py_None || (gw = make_like(state, w))) &&
-        (args[6] == Py_None || (gb = make(state, args[3], gy->code, n))))
+    if ((!wants(parents, 0) || (gx = make_like(state, x))) &&
+        (!wants(parents, 1) || (gw = make_like(state, w))) &&
+        (!wants(parents, 2) || (gb = make(state, args[3], gy->code, n))))
         RUN(status, m * n * k,
             tga_linear_backward(gy->code, m, n, k, gy->start, x->start, w->start,
                                 gx ? gx->start : NULL, gw ? gw->start : NULL,
@@ -600,19 +610,72 @@ static PyObject *quick_linear_backward(PyObject *module, PyObject *const *args, 
     return three || PyErr_Occurred() ? three : Py_NewRef(Py_None);
 }
 
+/* quick_loss(row, x, t, a, scale) -> total, of one shape; a is the row's attribute */
+static PyObject *quick_loss(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_loss", count, 5))
+        return NULL;
+    const int row = (int)PyLong_AsLong(args[0]);
+    const Array *x = as_array(state, args[1]), *t = as_array(state, args[2]);
+    const double a = PyFloat_AsDouble(args[3]), scale = PyFloat_AsDouble(args[4]);
+    if (PyErr_Occurred())
+        return NULL;
+    if (row < 0 || !x || !t || !is_float(x) || x->code != t->code || !is_contiguous(x) ||
+        !is_contiguous(t) || !same_shape(x, t))
+        Py_RETURN_NONE;
+    PyObject *shape = PyTuple_New(0);
+    Array *total = shape ? make(state, shape, x->code, 1) : NULL;
+    Py_XDECREF(shape);
+    if (!total)
+        return NULL;
+    int status;
+    RUN(status, x->size,
+        tga_loss_forward(row, x->code, x->size, x->start, t->start, a, scale, total->start));
+    return finished(total, status);
+}
+
+/* quick_loss_backward(row, gy, x, t, a, scale) -> gx */
+static PyObject *quick_loss_backward(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_loss_backward", count, 6))
+        return NULL;
+    const int row = (int)PyLong_AsLong(args[0]);
+    const Array *gy = as_array(state, args[1]);
+    const Array *x = as_array(state, args[2]), *t = as_array(state, args[3]);
+    const double a = PyFloat_AsDouble(args[4]), scale = PyFloat_AsDouble(args[5]);
+    if (PyErr_Occurred())
+        return NULL;
+    if (row < 0 || !gy || !x || !t || !is_float(x) || x->code != t->code || x->code != gy->code ||
+        gy->size != 1 || !is_contiguous(x) || !is_contiguous(t) || !same_shape(x, t))
+        Py_RETURN_NONE;
+    Array *gx = make_like(state, x);
+    if (!gx)
+        return NULL;
+    int status;
+    RUN(status, x->size,
+        tga_loss_backward(row, x->code, x->size, gy->start, x->start, t->start, a, scale,
+                          gx->start));
+    return finished(gx, status);
+}
+
 /* ---- the module --------------------------------------------------------------------------------- */
 
-/* configure(Array, dtypes, pointer): the class in array.py, the DTypes by code, and the
- * function (memory, address) that makes a pointer for cffi */
+/* configure(Array, dtypes, from_buffer, bytes, cast, address): the class in array.py, the DTypes
+ * by code, and how cffi makes pointers: see State */
 static PyObject *configure(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     State *state = state_of(module);
-    if (!expect("configure", count, 3))
+    if (!expect("configure", count, 6))
         return NULL;
     state->array_type = (PyTypeObject *)Py_NewRef(args[0]);
     for (int code = 0; code < DTYPES; code++)
         state->dtype[code] = Py_XNewRef(PyTuple_GetItem(args[1], code));
-    state->pointer = Py_NewRef(args[2]);
+    state->from_buffer = Py_NewRef(args[2]);
+    state->bytes = Py_NewRef(args[3]);
+    state->cast = Py_NewRef(args[4]);
+    state->address = Py_NewRef(args[5]);
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
@@ -632,6 +695,8 @@ static PyMethodDef functions[] = {
     FUNCTION(quick_matmul_backward),
     FUNCTION(quick_linear),
     FUNCTION(quick_linear_backward),
+    FUNCTION(quick_loss),
+    FUNCTION(quick_loss_backward),
     {0},
 };
 

@@ -132,8 +132,8 @@ def test_what_is_not_plain_is_declined(kind):
     assert lib.quick_matmul(x, make((2, 2)).array) is None
     assert lib.quick_matmul(make((2, 3)).array, x) is None
     assert lib.quick_linear(x, make((2, 2)).array, make((2,)).array) is None
-    assert lib.quick_linear_backward(x, y, make((2, 2)).array, (2,), 1, 1, 1) is None
-    assert lib.quick_matmul_backward(x, y, make((2, 2)).array, 1, 1) is None
+    assert lib.quick_linear_backward(x, y, make((2, 2)).array, (2,), (1, 1, 1)) is None
+    assert lib.quick_matmul_backward(x, y, make((2, 2)).array, (1, 1)) is None
 
 
 def test_two_dtypes_or_shapes_are_declined():

@@ -53,18 +53,12 @@ NULL = ffi.NULL
 
 BYTES = ffi.typeof("char[]")
 POINTERS = ffi.typeof("void *[]")
+ADDRESS = ffi.typeof("char *")
 
 
 def configure(array_type, dtypes):
     """Tell csrc/array.c which class arrays have, and the dtypes in the order of their codes."""
-    _array.configure(array_type, dtypes, _pointer)
-
-
-def _pointer(memory, number):
-    """The pointer to an address in `memory`; one to the beginning keeps memory of ours alive."""
-    if memory.owner is None and memory.address == number:
-        return ffi.from_buffer(BYTES, memory)
-    return ffi.cast("char *", number)
+    _array.configure(array_type, dtypes, ffi.from_buffer, BYTES, ffi.cast, ADDRESS)
 
 
 def write_bytes(pointer, content):

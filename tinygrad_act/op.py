@@ -305,13 +305,13 @@ class Elementwise(Op):
         return y
 
     def backward(self, parents, gy, saved, attrs):
-        if self.row < 0 or type(gy) is not Array:
-            return (gy * self.derivative(*saved, dtype=gy.dtype, **attrs),)
         s = saved[0 if self.row_reads_y else 1]
-        if type(s) is tuple:  # the row reads nothing, so any memory will do
-            s = gy
         if not attrs and (gx := lib.quick_unary_backward(self.row, gy, s)) is not None:
             return (gx,)
+        if self.row < 0 or type(gy) is not Array:
+            return (gy * self.derivative(*saved, dtype=gy.dtype, **attrs),)
+        if type(s) is tuple:  # the row reads nothing, so any memory will do
+            s = gy
         a, b = pair(attrs) if attrs else (0.0, 0.0)
         gx = empty(gy.shape, gy.dtype, gy.size)
         if gy.strides is None and s.strides is None:
@@ -606,6 +606,8 @@ class General(Op):
 
     def backward(self, parents, gy, saved, attrs):
         if self.fused is not None and type(gy) is Array:
+            if not attrs:
+                return self.fused(parents, gy, *saved)
             return self.fused(parents, gy, *saved, **attrs)
         if self.variadic:
             return self.vjp(gy, *saved, **attrs)

@@ -1115,18 +1115,20 @@ def _run(seeds, create_graph, retain_graph, found=None):
     def deliver(node, gradient):
         own = gradient
         if found is None:
-            before = node.grad
-            if before is not None:
-                own = arith.add.forward(before.array, gradient)
+            if node.grad is not None:
+                own = arith.add.forward(node.grad.array, gradient)
         elif node not in found:
             return gradient
         if own.memory in taken or own.strides is not None:
             own = convert(own, own.dtype)
         taken.add(own.memory)
+        tensor = _new(Tensor)  # _wrap, written out
+        tensor.array = own
+        tensor.node = None
         if found is None:
-            node.grad = _wrap(own, None)
+            node.grad = tensor
         else:
-            found[node] = _wrap(own, None)
+            found[node] = tensor
         return gradient
 
     watched = found

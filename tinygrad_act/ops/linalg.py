@@ -149,7 +149,7 @@ def _matmul_vjp_w(gy, y, x, w):
 
 
 def _matmul_fused(parents, gy, y, x, w):
-    if (both := lib.quick_matmul_backward(gy, x, w, *parents)) is not None:
+    if (both := lib.quick_matmul_backward(gy, x, w, parents)) is not None:
         return both
     if not len(x.shape) == len(w.shape) == 2:
         return (
@@ -321,7 +321,7 @@ def _flat(a):
 
 def _linear_fused(parents, gy, y, x, w, b):
     # of b, which is not needed, the shape alone was saved
-    if (all_three := lib.quick_linear_backward(gy, x, w, b, *parents)) is not None:
+    if (all_three := lib.quick_linear_backward(gy, x, w, b, parents)) is not None:
         return all_three
     if not (gy.strides is x.strides is w.strides is None):
         gy, x, w = contiguous(gy), contiguous(x), contiguous(w)
