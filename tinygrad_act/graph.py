@@ -124,8 +124,8 @@ def count_users(roots):
     RuntimeError
         If a node's saved values have been freed by an earlier backward.
     """
-    users = dict.fromkeys(roots, 0)
-    found = list(users)
+    found = list(roots)
+    users = dict.fromkeys(found, 0)
     for node in found:  # grows while we walk along it
         if node.saved is None:
             raise RuntimeError(

@@ -327,8 +327,11 @@ class Tensor:
         """
         if self.node is None:
             raise RuntimeError("backward: this tensor does not depend on any that requires_grad")
-        seeds = {self.node: _seed(self, gradient, "backward", create_graph)}
-        _run(seeds, create_graph, retain_graph)
+        seed = _seed(self, gradient, "backward", create_graph)
+        if create_graph:
+            _run_recorded({self.node: seed}, retain_graph)
+        else:
+            _run({self.node: seed.array}, retain_graph)
 
     def register_hook(self, hook):
         """Show this tensor's gradient to a function whenever backward comes by.
@@ -933,6 +936,7 @@ def _as_tensor(x, like=None):
 
 _array_of_tensor = attrgetter("array")
 _node_of_tensor = attrgetter("node")
+_memory_of_array = attrgetter("memory")
 
 
 @interpreter(Tensor)
@@ -1091,7 +1095,8 @@ def _seed(output, gradient, op, create_graph):
         return _wrap(_array.reshape(constant(1.0, output.dtype), output.shape), None)
     if not isinstance(gradient, Tensor):
         gradient = Tensor(gradient, dtype=output.dtype)
-    if gradient.shape != output.shape or gradient.dtype is not output.dtype:
+    x, g = output.array, gradient.array
+    if g.shape != x.shape or g.dtype is not x.dtype:
         raise ValueError(
             f"{op}: the output is {output.dtype} of shape {output.shape}, but its gradient is "
             f"{gradient.dtype} of shape {gradient.shape}"
@@ -1099,18 +1104,14 @@ def _seed(output, gradient, op, create_graph):
     return gradient
 
 
-def _run(seeds, create_graph, retain_graph, found=None):
-    """Backward from `seeds`: gradients, as Tensors, to the leaves, or to the nodes in `found`.
+def _run(seeds, retain_graph, found=None):
+    """Backward from `seeds`, Arrays: gradients, as Tensors, to the leaves, or to those in `found`.
 
     A tensor that is handed out shares its memory with no other: neither with the
     gradient of another node (addition passes its own on to both operands), nor with
     the seed.
     """
-    if create_graph:
-        _run_recorded(seeds, retain_graph, found)
-        return
-    arrays = {node: seed.array for node, seed in seeds.items()}
-    taken = {array.memory for array in arrays.values()}
+    taken = set(map(_memory_of_array, seeds.values()))
 
     def deliver(node, gradient):
         own = gradient
@@ -1134,11 +1135,11 @@ def _run(seeds, create_graph, retain_graph, found=None):
     watched = found
     if hooks.in_use:
         watched, deliver = _shown_to_hooks(found, deliver, False)
-    graph.backward(arrays, _pull_back, deliver, retain_graph, watched, _add_to)
+    graph.backward(seeds, _pull_back, deliver, retain_graph, watched, _add_to)
 
 
-def _run_recorded(seeds, retain_graph, found):
-    """The same, recorded in turn: all gradients are Tensors."""
+def _run_recorded(seeds, retain_graph, found=None):
+    """The same, recorded in turn: seeds and gradients are Tensors."""
     taken = {seed.array.memory for seed in seeds.values()}
 
     def deliver(node, gradient):
@@ -1278,7 +1279,10 @@ def grad(
             seed = _seed(y, gradient, "grad", create_graph)
             seeds[y.node] = seeds[y.node] + seed if y.node in seeds else seed
     found = dict.fromkeys(x.node for x in inputs)
-    _run(seeds, create_graph, retain_graph, found)
+    if create_graph:
+        _run_recorded(seeds, retain_graph, found)
+    else:
+        _run({node: seed.array for node, seed in seeds.items()}, retain_graph, found)
     gradients = []
     for i, x in enumerate(inputs):
         gradient = found[x.node]
