@@ -53,6 +53,18 @@ typedef void tga_reduce_fn(int64_t n, const void *x, void *y);
 typedef void tga_reduce_rows_fn(int64_t rows, int64_t n, const void *x, int64_t step, void *y);
 typedef void tga_softmax_fn(int64_t rows, int64_t n, const void *x, void *y);
 typedef void tga_softmax_backward_fn(int64_t rows, int64_t n, const void *gy, const void *y, void *gx);
+/* rows.tmpl.h, gates.tmpl.h */
+typedef void tga_rows_fn(int64_t rows, int64_t n, double number, const void *x, void *y);
+typedef void tga_var_backward_fn(int64_t rows, int64_t n, double factor, const void *gy,
+                                 const void *x, void *gx);
+typedef void tga_logsumexp_backward_fn(int64_t rows, int64_t n, const void *gy, const void *y,
+                                       const void *x, void *gx);
+typedef void tga_prelu_fn(int64_t n, const void *x, const void *w, int64_t step_w, void *y);
+typedef void tga_prelu_backward_fn(int64_t n, const void *gy, const void *x, const void *w,
+                                   int64_t step_w, void *gx, void *terms);
+typedef void tga_glu_fn(int64_t n, const void *a, const void *b, void *y);
+typedef void tga_glu_backward_fn(int64_t n, const void *gy, const void *a, const void *b, void *ga,
+                                 void *gb);
 /* The sum of n losses, not scaled: one element; a: the row's attribute. */
 typedef void tga_loss_fn(int64_t n, const void *x, const void *t, double a, void *sum);
 typedef void tga_loss_backward_fn(int64_t n, double factor, const void *x, const void *t, double a,
@@ -163,6 +175,13 @@ typedef struct {
     tga_reduce_rows_fn *reduce_rows[2][REDUCE_COUNT];
     tga_softmax_fn *softmax_forward[2][2]; /* [dtype][log] */
     tga_softmax_backward_fn *softmax_backward[2][2];
+    tga_rows_fn *var_forward[2], *norm_forward[2], *logsumexp_forward[2];
+    tga_var_backward_fn *var_backward[2];
+    tga_logsumexp_backward_fn *logsumexp_backward[2];
+    tga_prelu_fn *prelu_forward[2];
+    tga_prelu_backward_fn *prelu_backward[2];
+    tga_glu_fn *glu_forward[2];
+    tga_glu_backward_fn *glu_backward[2];
     tga_loss_fn *loss_forward[2][LOSS_COUNT];
     tga_loss_backward_fn *loss_backward[2][LOSS_COUNT];
     tga_class_fn *class_forward[2];

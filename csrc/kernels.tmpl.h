@@ -41,6 +41,8 @@ TARGET_ON(TARGET)
 #include "elementwise.tmpl.h"
 #include "reduce.tmpl.h"
 #include "softmax.tmpl.h"
+#include "rows.tmpl.h"
+#include "gates.tmpl.h"
 #include "loss.tmpl.h"
 #include "update.tmpl.h"
 #include "gemm.tmpl.h"
@@ -53,6 +55,8 @@ TARGET_ON(TARGET)
 #include "elementwise.tmpl.h"
 #include "reduce.tmpl.h"
 #include "softmax.tmpl.h"
+#include "rows.tmpl.h"
+#include "gates.tmpl.h"
 #include "loss.tmpl.h"
 #include "update.tmpl.h"
 #include "gemm.tmpl.h"
@@ -96,6 +100,15 @@ const tga_kernels TGA_PASTE(tga_kernels, ISA) = {
                         {softmax_forward_f64, log_softmax_forward_f64}},
     .softmax_backward = {{softmax_backward_f32, log_softmax_backward_f32},
                          {softmax_backward_f64, log_softmax_backward_f64}},
+    .var_forward = {var_forward_f32, var_forward_f64},
+    .var_backward = {var_backward_f32, var_backward_f64},
+    .norm_forward = {norm_forward_f32, norm_forward_f64},
+    .logsumexp_forward = {logsumexp_forward_f32, logsumexp_forward_f64},
+    .logsumexp_backward = {logsumexp_backward_f32, logsumexp_backward_f64},
+    .prelu_forward = {prelu_forward_f32, prelu_forward_f64},
+    .prelu_backward = {prelu_backward_f32, prelu_backward_f64},
+    .glu_forward = {glu_forward_f32, glu_forward_f64},
+    .glu_backward = {glu_backward_f32, glu_backward_f64},
     .class_forward = {class_forward_f32, class_forward_f64},
     .cross_entropy_backward = {cross_entropy_backward_f32, cross_entropy_backward_f64},
     .nll_backward = {nll_backward_f32, nll_backward_f64},

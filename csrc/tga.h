@@ -118,6 +118,41 @@ int tga_softmax_backward(int dtype, int log, int64_t rows, int64_t n, const void
 int tga_maxout_forward(int dtype, int64_t n, int64_t pieces, const void *x, void *y);
 int tga_maxout_backward(int dtype, int64_t n, int64_t pieces, const void *gy, const void *x, void *gx);
 
+/* ---- gates: prelu and glu ------------------------------------------------- */
+/* x, y, gy, gx: (outer, channels, inner); w: (channels); terms: like x, of which the sum over
+ * all but the channels is the gradient of w. */
+int tga_prelu_forward(int dtype, int64_t outer, int64_t channels, int64_t inner, const void *x,
+                      const void *w, void *y);
+int tga_prelu_backward(int dtype, int64_t outer, int64_t channels, int64_t inner, const void *gy,
+                       const void *x, const void *w, void *gx, void *terms);
+/* x, gx: (outer, 2, n), first what passes, then its gate; y, gy: (outer, n) */
+int tga_glu_forward(int dtype, int64_t outer, int64_t n, const void *x, void *y);
+int tga_glu_backward(int dtype, int64_t outer, int64_t n, const void *gy, const void *x, void *gx);
+
+/* ---- rows of a matrix: x, gx (rows, n) contiguous; y, gy (rows) -------------------------- */
+/* y = sum((x - mean)^2) / divisor; gx = gy * factor * (x - mean) */
+int tga_var_forward(int dtype, int64_t rows, int64_t n, double divisor, const void *x, void *y);
+int tga_var_backward(int dtype, int64_t rows, int64_t n, double factor, const void *gy,
+                     const void *x, void *gx);
+/* the square root of the sum of squares, without overflow */
+int tga_norm_forward(int dtype, int64_t rows, int64_t n, const void *x, void *y);
+int tga_logsumexp_forward(int dtype, int64_t rows, int64_t n, const void *x, void *y);
+int tga_logsumexp_backward(int dtype, int64_t rows, int64_t n, const void *gy, const void *y,
+                           const void *x, void *gx);
+/* The place of the first largest (or smallest) of n >= 1, or of the first nan; every dtype. */
+int tga_argmax(int dtype, int smallest, int64_t rows, int64_t n, const void *x, int64_t *y);
+
+/* ---- along an axis: arrays (outer, n, inner) contiguous --------------------------------- */
+/* Sums or products of all up to each element, or of all from it on; every dtype, the result
+ * of integers and bools is int64. */
+int tga_cumulate(int dtype, int product, int reverse, int64_t outer, int64_t n, int64_t inner,
+                 const void *x, void *y);
+int tga_cumprod_backward(int dtype, int64_t outer, int64_t n, int64_t inner, const void *gy,
+                         const void *x, void *gx);
+/* The places of the elements in order, equal ones as they were; nan as the largest. */
+int tga_argsort(int dtype, int descending, int64_t outer, int64_t n, int64_t inner, const void *x,
+                int64_t *y);
+
 /* ---- matrix product ------------------------------------------------------ */
 /* C (m, n) = alpha * op(A) (m, k) @ op(B) (k, n) + beta * C, then + bias (n) if given.
  * Row-major.  trans_a: A is stored (k, m), lda is the length of a stored row's

@@ -221,7 +221,7 @@ def test_kernels_keep_denormals(isa, threads):
 # What a Tensor has that is no op.
 NO_OPS = {
     *("shape", "ndim", "size", "dtype", "T", "grad", "requires_grad", "array", "node"),
-    *("item", "tolist", "numpy", "backward", "detach", "copy_", "fill_"),
+    *("topk", "item", "tolist", "numpy", "backward", "detach", "copy_", "fill_"),
     *("register_hook", "retain_grad"),
     *("split", "chunk"),  # of several results: each is that of getitem
 }

@@ -38,6 +38,7 @@ from .ops.activation import (
     elu,
     gelu,
     gelu_tanh,
+    glu,
     hardshrink,
     hardsigmoid,
     hardswish,
@@ -48,6 +49,7 @@ from .ops.activation import (
     logsigmoid,
     maxout,
     mish,
+    prelu,
     relu,
     relu6,
     rrelu,
@@ -161,8 +163,26 @@ from .ops.rearrange import (
     tril,
     triu,
 )
+from .ops.reduction import all_ as all
+from .ops.reduction import (
+    amax,
+    amin,
+    argmax,
+    argmin,
+    argsort,
+    count_nonzero,
+    cumprod,
+    cumsum,
+    logsumexp,
+    mean,
+    norm,
+    sort,
+    std,
+    topk,
+    var,
+)
+from .ops.reduction import any_ as any
 from .ops.reduction import max_ as max
-from .ops.reduction import mean
 from .ops.reduction import min_ as min
 from .ops.reduction import prod_ as prod
 from .ops.reduction import sum_ as sum

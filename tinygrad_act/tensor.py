@@ -696,6 +696,12 @@ class Tensor:
     def log_softmax(self, axis=-1):
         return _unary(act.log_softmax, self, {"axis": axis})
 
+    def prelu(self, w):
+        return apply(act.prelu, (self, w), _NO_ATTRS)
+
+    def glu(self, axis=-1):
+        return _unary(act.glu, self, {"axis": axis})
+
     def maxout(self, pieces=2):
         return _unary(act.maxout, self, {"pieces": pieces})
 
@@ -709,6 +715,57 @@ class Tensor:
 
     def mean(self, axis=None, keepdims=False):
         return _unary(reduction.mean, self, {"axis": axis, "keepdims": keepdims})
+
+    def amax(self, axis=None, keepdims=False):
+        return _unary(reduction.amax, self, {"axis": axis, "keepdims": keepdims})
+
+    def amin(self, axis=None, keepdims=False):
+        return _unary(reduction.amin, self, {"axis": axis, "keepdims": keepdims})
+
+    def logsumexp(self, axis=None, keepdims=False):
+        return _unary(reduction.logsumexp, self, {"axis": axis, "keepdims": keepdims})
+
+    def argmax(self, axis=None, keepdims=False):
+        return _unary(reduction.argmax, self, {"axis": axis, "keepdims": keepdims})
+
+    def argmin(self, axis=None, keepdims=False):
+        return _unary(reduction.argmin, self, {"axis": axis, "keepdims": keepdims})
+
+    def count_nonzero(self, axis=None, keepdims=False):
+        return _unary(reduction.count_nonzero, self, {"axis": axis, "keepdims": keepdims})
+
+    def any(self, axis=None, keepdims=False):
+        return _unary(reduction.any_, self, {"axis": axis, "keepdims": keepdims})
+
+    def all(self, axis=None, keepdims=False):
+        return _unary(reduction.all_, self, {"axis": axis, "keepdims": keepdims})
+
+    def var(self, axis=None, correction=1, keepdims=False):
+        attrs = {"axis": axis, "correction": correction, "keepdims": keepdims}
+        return _unary(reduction.var, self, attrs)
+
+    def std(self, axis=None, correction=1, keepdims=False):
+        attrs = {"axis": axis, "correction": correction, "keepdims": keepdims}
+        return _unary(reduction.std, self, attrs)
+
+    def norm(self, p=2, axis=None, keepdims=False):
+        return _unary(reduction.norm, self, {"p": p, "axis": axis, "keepdims": keepdims})
+
+    def cumsum(self, axis=None, reverse=False):
+        return _unary(reduction.cumsum, self, {"axis": axis, "reverse": reverse})
+
+    def cumprod(self, axis=None):
+        return _unary(reduction.cumprod, self, {"axis": axis})
+
+    def argsort(self, axis=-1, descending=False):
+        return _unary(reduction.argsort, self, {"axis": axis, "descending": descending})
+
+    def sort(self, axis=-1, descending=False):
+        return reduction.sort(self, axis=axis, descending=descending)
+
+    def topk(self, k, axis=-1, largest=True):
+        """The k largest elements along an axis and their places: see `tinygrad_act.topk`."""
+        return reduction.topk(self, k, axis, largest)
 
     def max(self, axis=None, keepdims=False):
         return _unary(reduction.max_, self, {"axis": axis, "keepdims": keepdims})

@@ -4,6 +4,8 @@ In a rule, y is the function's value at x, and gy the gradient of the result wit
 respect to y.
 """
 
+from math import prod
+
 from ..array import contiguous, empty, normalized_axis
 from ..array import permute as view_permuted
 from ..formula import Constant
@@ -11,7 +13,7 @@ from ..op import ACTIVATIONS, Attr, Tail, activation, general, kernels, needs_fl
 from . import nested
 from .arithmetic import abs_, erf, exp, log, maximum, minimum, where
 from .reduction import sum_
-from .shape import getitem, reshape, stack
+from .shape import concat, getitem, reshape, stack
 
 lib = kernels.lib
 
@@ -456,6 +458,165 @@ softmin = general(
     conventions="softmax of -x",
 )
 
+# ---- gates ----------------------------------------------------------------------------------
+
+
+def _channels(x, w):
+    """x's shape as (outer, channels, inner) around the axis of channels, the second one.
+
+    Raises
+    ------
+    ValueError
+        If w is not one number, or one for each channel.
+    """
+    count = w.size
+    fits = len(w.shape) == 1 and (count == 1 or (x.ndim > 1 and x.shape[1] == count))
+    if not fits and w.shape != ():
+        raise ValueError(
+            f"prelu: w has shape {w.shape}, but must hold one number, or one for each channel "
+            f"(axis 1) of x, whose shape is {x.shape}"
+        )
+    return (1, 1, x.size) if count == 1 else (x.shape[0], count, prod(x.shape[2:]))
+
+
+def _prelu_forward(x, w):
+    needs_float("prelu", x)
+    around = _channels(x, w)
+    x, w = contiguous(x), contiguous(w)
+    y = empty(x.shape, x.dtype, x.size)
+    lib.tga_prelu_forward(x.dtype.code, *around, x.data, w.data, y.data)
+    return y
+
+
+def _prelu_fused(parents, gy, y, x, w):
+    around = _channels(x, w)
+    gy, x, w = contiguous(gy), contiguous(x), contiguous(w)
+    gx, terms = empty(x.shape, x.dtype, x.size), empty(around, x.dtype, x.size)
+    lib.tga_prelu_backward(
+        x.dtype.code, *around, gy.data, x.data, w.data, gx.data, terms.data
+    )
+    gw = sum_(terms, axis=(0, 2))
+    return gx, reshape(gw, shape=w.shape)
+
+
+def _spread_slopes(x, w):
+    """w in a shape that broadcasts to that of x: along axis 1."""
+    if len(x.shape) < 2:
+        return reshape(w, shape=())
+    return reshape(w, shape=(-1, *[1] * (len(x.shape) - 2)))
+
+
+def _slopes_gradient(gy, x, w):
+    terms = where(x > 0, 0, gy * x)
+    return reshape(sum_(reshape(terms, shape=_channels(x, w)), axis=(0, 2)), shape=w.shape)
+
+
+def _sample_prelu(random):
+    shape = nested.draw_shape(random)
+    counts = [(1,), (), *[(n,) for n in shape[1:2]]]
+    x = nested.mapped(lambda v: v + 1 / 16, nested.draw_distinct(random, shape))  # none is 0
+    return [x, nested.draw_numbers(random, random.choice(counts))], {}
+
+
+def _reference_prelu(x, w):
+    slopes = nested.flat(w)
+
+    def one(index):
+        v, slope = nested.at(x, index), slopes[index[1] if len(slopes) > 1 else 0]
+        return v if v > 0 else slope * v
+
+    return nested.build(nested.shape(x), one)
+
+
+# He, Zhang, Ren, Sun, "Delving Deep into Rectifiers" (2015)
+prelu = general(
+    "prelu",
+    "x w",
+    forward=_prelu_forward,
+    vjp=(
+        lambda gy, y, x, w: gy * where(x > 0, 1, _spread_slopes(x, w)),
+        lambda gy, y, x, w: _slopes_gradient(gy, x, w),
+    ),
+    fused=_prelu_fused,
+    saves="x w",
+    promotes=1,
+    sample=_sample_prelu,
+    reference=_reference_prelu,
+    conventions="leaky_relu with a slope that is learnt: one for all, or one for each channel, "
+    "axis 1; at 0 the derivative is the slope, as in PyTorch",
+)
+
+
+def _halves(x, axis):
+    axis = normalized_axis(axis, len(x.shape), "glu")
+    if x.shape[axis] % 2:
+        raise ValueError(f"glu: axis {axis} of x, whose shape is {x.shape}, has no two halves")
+    return axis, x.shape[axis] // 2
+
+
+def _glu_forward(x, axis):
+    needs_float("glu", x)
+    axis, half = _halves(x, axis)
+    x = contiguous(x)
+    y = empty((*x.shape[:axis], half, *x.shape[axis + 1 :]), x.dtype, x.size // 2)
+    n = half * prod(x.shape[axis + 1 :])
+    if n:
+        lib.tga_glu_forward(x.dtype.code, y.size // n, n, x.data, y.data)
+    return y
+
+
+def _glu_fused(parents, gy, y, x, axis):
+    axis, half = _halves(x, axis)
+    gy, x = contiguous(gy), contiguous(x)
+    gx = empty(x.shape, x.dtype, x.size)
+    n = half * prod(x.shape[axis + 1 :])
+    if n:
+        lib.tga_glu_backward(x.dtype.code, gy.size // n, n, gy.data, x.data, gx.data)
+    return (gx,)
+
+
+def _glu_vjp(gy, y, x, axis):
+    axis, half = _halves(x, axis)
+    before = (slice(None),) * axis
+    passed = getitem(x, index=(*before, slice(half)))
+    gate = getitem(x, index=(*before, slice(half, None)))
+    s = sigmoid(gate)
+    return concat(gy * s, gy * passed * (s * sigmoid(-gate)), axis=axis)
+
+
+def _sample_glu(random):
+    shape = list(nested.draw_shape(random, least=1))
+    axis = nested.draw_axis(random, len(shape))
+    shape[axis] *= 2
+    return [nested.draw_numbers(random, shape)], {"axis": axis}
+
+
+def _reference_glu(x, axis):
+    shape = list(nested.shape(x))
+    axis = axis % len(shape)
+    half = shape[axis] = shape[axis] // 2
+
+    def one(index):
+        gate = nested.at(x, (*index[:axis], index[axis] + half, *index[axis + 1 :]))
+        return nested.at(x, index) * (1 / (1 + exp(-gate)))
+
+    return nested.build(shape, one)
+
+
+# Dauphin, Fan, Auli, Grangier, "Language Modeling with Gated Convolutional Networks" (2017)
+glu = general(
+    "glu",
+    "x",
+    forward=_glu_forward,
+    vjp=(_glu_vjp,),
+    fused=_glu_fused,
+    saves="x",
+    attrs={"axis": -1},
+    sample=_sample_glu,
+    reference=_reference_glu,
+    conventions="the first half of the axis passes as far as the sigmoid of the second lets it",
+)
+
 # Goodfellow, Warde-Farley, Mirza, Courville, Bengio, "Maxout Networks" (2013).
 
 
@@ -524,4 +685,5 @@ maxout = general(
     "the largest, the first gets the gradient",
 )
 
-ACTIVATIONS.update(softmax=softmax, log_softmax=log_softmax, softmin=softmin, maxout=maxout)
+ACTIVATIONS.update(softmax=softmax, log_softmax=log_softmax, softmin=softmin)
+ACTIVATIONS.update(maxout=maxout, glu=glu)

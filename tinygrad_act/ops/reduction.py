@@ -6,13 +6,16 @@
 
 from functools import lru_cache
 from itertools import product
-from math import nan, prod
+from math import inf, nan, prod
 
 from ..array import Array, contiguous, empty, normalized_axis, strides_of
+from ..array import permute as permute_view
+from ..array import reshape as reshape_view
 from ..dtype import bool_, int64, uint8
-from ..op import evaluate, general, kernels, needs_float, shape_of
+from ..op import composed, evaluate, general, kernels, needs_float, shape_of
 from . import nested
-from .arithmetic import where
+from .arithmetic import abs_, exp, log, sign, sqrt, where
+from .indexing import gather
 from .shape import concat, expand, getitem, permute, reshape
 
 lib = kernels.lib
@@ -50,7 +53,7 @@ def _plan(name, shape, strides, axis, keepdims):
     kept = [i for i in range(len(shape)) if i not in axes]
     result = tuple(shape[i] for i in kept)
     size = prod(result)
-    if name in ("max", "min") and size and not prod(shape):
+    if name in ("max", "min", "amax", "amin") and size and not prod(shape):
         raise ValueError(f"{name}: nothing to choose from, x has shape {shape}")
     order = (*kept, *axes)
     walk = kernels.layout(
@@ -59,8 +62,9 @@ def _plan(name, shape, strides, axis, keepdims):
     return walk, len(kept), kept_shape(shape, axes) if keepdims else result, size
 
 
-def _reduce(name):
-    row = kernels.find("reduce", name)
+def _reduce(name, row=None):
+    """The forward pass of a row of reduce.def, by default that of the same name."""
+    row = kernels.find("reduce", row or name)
 
     def forward(x, axis, keepdims):
         axis = tuple(axis) if isinstance(axis, list) else axis
@@ -220,3 +224,590 @@ min_ = general(
     reference=_reference(min),
     conventions="as max",
 )
+
+amax = general(
+    "amax",
+    "x",
+    forward=_reduce("amax", row="max"),
+    vjp=(_extreme_vjp,),
+    saves="x y",
+    attrs={"axis": None, "keepdims": False},
+    sample=_sample_distinct,
+    reference=_reference(max),
+    conventions="the same as max: PyTorch, too, shares the gradient of amax equally among ties, "
+    "while its max gives it to one",
+)
+
+amin = general(
+    "amin",
+    "x",
+    forward=_reduce("amin", row="min"),
+    vjp=(_extreme_vjp,),
+    saves="x y",
+    attrs={"axis": None, "keepdims": False},
+    sample=_sample_distinct,
+    reference=_reference(min),
+    conventions="as amax",
+)
+
+# ---- by rows: what is reduced is brought together -------------------------------------------
+
+
+def _as_rows(x, axis, op):
+    """x with the reduced axes last, contiguous: (what stays ..., what is reduced ...).
+
+    Also the order of the axes, the number of rows and their length.
+    """
+    axes = normalized_axes(axis, x.ndim, op)
+    kept = [i for i in range(x.ndim) if i not in axes]
+    order = (*kept, *axes)
+    rows = contiguous(permute_view(x, order))
+    return rows, order, prod(x.shape[i] for i in kept), prod(x.shape[i] for i in axes)
+
+
+def _result_shape(shape, axis, keepdims, op):
+    axes = normalized_axes(axis, len(shape), op)
+    if keepdims:
+        return kept_shape(shape, axes)
+    return tuple(n for i, n in enumerate(shape) if i not in axes)
+
+
+def _back(rows, order):
+    """The inverse of the permutation in `_as_rows`, as a view."""
+    return permute_view(rows, tuple(sorted(range(len(order)), key=order.__getitem__)))
+
+
+def _freedom(x, axis, correction, op):
+    """The divisor of a variance: how many numbers there are, less the correction."""
+    if isinstance(correction, bool) or not isinstance(correction, (int, float)):
+        raise TypeError(f"{op}: correction must be a number, not {correction!r}")
+    shape = shape_of(x)
+    axes = normalized_axes(axis, len(shape), op)
+    return float(max(prod(shape[i] for i in axes) - correction, 0))
+
+
+def _var_forward(x, axis, correction, keepdims, op="var"):
+    needs_float(op, x)
+    divisor = _freedom(x, axis, correction, op)
+    rows, _, count, n = _as_rows(x, axis, op)
+    y = empty(_result_shape(x.shape, axis, keepdims, op), x.dtype, count)
+    lib.tga_var_forward(x.dtype.code, count, n, divisor, rows.data, y.data)
+    return y
+
+
+def _twice_over(divisor):
+    return 2 / divisor if divisor else inf
+
+
+def _var_vjp(gy, y, x, axis, correction, keepdims):
+    factor = _twice_over(_freedom(x, axis, correction, "var"))
+    return _spread(gy * factor, x, axis, "var") * (x - mean(x, axis=axis, keepdims=True))
+
+
+def _var_fused(parents, gy, y, x, axis, correction, keepdims):
+    factor = _twice_over(_freedom(x, axis, correction, "var"))
+    rows, order, count, n = _as_rows(x, axis, "var")
+    gx, gy = empty(rows.shape, x.dtype, x.size), contiguous(gy)
+    lib.tga_var_backward(x.dtype.code, count, n, factor, gy.data, rows.data, gx.data)
+    return (_back(gx, order),)
+
+
+def _sample_var(random):
+    """Of at least two different numbers each, or of nothing at all."""
+    while True:
+        shape = nested.draw_shape(random)
+        axis = nested.draw_axes(random, len(shape))
+        axes = normalized_axes(axis, len(shape), "var")
+        if 0 in shape or prod(shape[i] for i in axes) > 1:
+            break
+    attrs = {"axis": axis, "correction": random.choice([0, 1]), "keepdims": random.random() < 0.5}
+    return [nested.draw_distinct(random, shape)], attrs
+
+
+def _variance_of(correction):
+    def variance(xs):
+        if len(xs) <= correction or not xs:
+            return nan
+        middle = sum(xs) / len(xs)
+        return sum((x - middle) * (x - middle) for x in xs) / (len(xs) - correction)
+
+    return variance
+
+
+var = general(
+    "var",
+    "x",
+    forward=_var_forward,
+    vjp=(_var_vjp,),
+    fused=_var_fused,
+    saves="x",
+    attrs={"axis": None, "correction": 1, "keepdims": False},
+    sample=_sample_var,
+    reference=lambda x, axis, correction, keepdims: _reference(_variance_of(correction))(
+        x, axis, keepdims
+    ),
+    conventions="divided by the count less the correction, 1 as in PyTorch, where NumPy and JAX "
+    "take 0; where nothing is left it is a division by 0, which of one number is nan, as in all of "
+    "them; of nothing, nan",
+)
+
+
+def _per_length(gy, y):
+    # where y is 0, so is x - mean: any finite factor will do
+    return gy / (2 * where(y == 0, 1, y))
+
+
+std = general(
+    "std",
+    "x",
+    forward=lambda x, axis, correction, keepdims: sqrt(
+        _var_forward(x, axis, correction, keepdims, "std")
+    ),
+    vjp=(
+        lambda gy, y, x, axis, correction, keepdims: _var_vjp(
+            _per_length(gy, y), y, x, axis, correction, keepdims
+        ),
+    ),
+    fused=lambda parents, gy, y, x, axis, correction, keepdims: _var_fused(
+        parents, _per_length(gy, y), y, x, axis, correction, keepdims
+    ),
+    saves="x y",
+    attrs={"axis": None, "correction": 1, "keepdims": False},
+    sample=_sample_var,
+    reference=lambda x, axis, correction, keepdims: nested.mapped(
+        sqrt, var.reference(x, axis, correction, keepdims)
+    ),
+    conventions="the root of var; where all numbers are equal the derivative is 0, as in PyTorch",
+)
+
+
+def _logsumexp_forward(x, axis, keepdims):
+    needs_float("logsumexp", x)
+    rows, _, count, n = _as_rows(x, axis, "logsumexp")
+    y = empty(_result_shape(x.shape, axis, keepdims, "logsumexp"), x.dtype, count)
+    lib.tga_logsumexp_forward(x.dtype.code, count, n, rows.data, y.data)
+    return y
+
+
+def _logsumexp_fused(parents, gy, y, x, axis, keepdims):
+    rows, order, count, n = _as_rows(x, axis, "logsumexp")
+    gx, gy, y = empty(rows.shape, x.dtype, x.size), contiguous(gy), contiguous(y)
+    lib.tga_logsumexp_backward(x.dtype.code, count, n, gy.data, y.data, rows.data, gx.data)
+    return (_back(gx, order),)
+
+
+logsumexp = general(
+    "logsumexp",
+    "x",
+    forward=_logsumexp_forward,
+    vjp=(
+        lambda gy, y, x, axis, keepdims: (
+            _spread(gy, x, axis, "logsumexp") * exp(x - _spread(y, x, axis, "logsumexp"))
+        ),
+    ),
+    fused=_logsumexp_fused,
+    saves="x y",
+    attrs={"axis": None, "keepdims": False},
+    sample=_sample,
+    reference=_reference(lambda xs: log(sum(exp(x) for x in xs))),
+    conventions="the largest is subtracted first, so that nothing overflows; of nothing and of "
+    "numbers that are all -inf it is -inf, and the derivative of the latter nan, as in PyTorch "
+    "and JAX; inf with any inf, nan with any nan",
+)
+
+# ---- length ---------------------------------------------------------------------------------
+
+
+def _order(p):
+    if isinstance(p, bool) or not isinstance(p, (int, float)):
+        raise TypeError(f"norm: p must be a number, not {p!r}")
+    return float(p)
+
+
+def _norm_forward(x, p, axis, keepdims):
+    needs_float("norm", x)
+    p = _order(p)
+    if p == 2:
+        rows, _, count, n = _as_rows(x, axis, "norm")
+        y = empty(_result_shape(x.shape, axis, keepdims, "norm"), x.dtype, count)
+        lib.tga_norm_forward(x.dtype.code, count, n, rows.data, y.data)
+        return y
+    size = abs_(x)
+    if abs(p) == inf:
+        if not x.size and prod(_result_shape(x.shape, axis, keepdims, "norm")):
+            raise ValueError(f"norm: with p={p} of nothing, x has shape {x.shape}")
+        return (max_ if p > 0 else min_).forward(size, axis, keepdims)
+    if p == 0:
+        return sum_.forward(evaluate(lambda: where(x != 0, 1, 0), x.dtype), axis, keepdims)
+    if p == 1:
+        return sum_.forward(size, axis, keepdims)
+    return sum_.forward(size**p, axis, keepdims) ** (1 / p)
+
+
+def _norm_vjp(gy, y, x, p, axis, keepdims):
+    p = _order(p)
+    g, length = _spread(gy, x, axis, "norm"), _spread(y, x, axis, "norm")
+    if p == 0:
+        return g * 0
+    if p == 1:
+        return g * sign(x)
+    if p == 2:
+        return g * (x / where(length == 0, 1, length))
+    if abs(p) == inf:
+        chosen = evaluate(lambda: where(abs_(x) == length, 1, 0), x.dtype)
+        count = sum_(chosen, axis=axis, keepdims=keepdims)
+        return sign(x) * chosen * _spread(gy / count, x, axis, "norm")
+    zero = x == 0  # where the power may be infinite
+    ratio = where(zero, 1, abs_(x)) / where(length == 0, 1, length)
+    return g * where(zero, 0, sign(x) * ratio ** (p - 1))
+
+
+def _sample_norm(random):
+    shape = nested.draw_shape(random, empty=False)
+    x = nested.mapped(lambda v: v + 1 / 32, nested.draw_distinct(random, shape))  # sizes differ
+    attrs = {"axis": nested.draw_axes(random, len(shape)), "keepdims": random.random() < 0.5}
+    return [x], {"p": random.choice([2, 2, 1, 3, 0.5, inf, -inf]), **attrs}
+
+
+def _norm_of(p):
+    def norm(xs):
+        if abs(p) == inf:
+            return (max if p > 0 else min)(abs(x) for x in xs)
+        if p == 2:
+            return sqrt(sum(x * x for x in xs))
+        return exp(log(sum(exp(p * log(abs(x))) for x in xs)) / p)
+
+    return norm
+
+
+norm = general(
+    "norm",
+    "x",
+    forward=_norm_forward,
+    vjp=(_norm_vjp,),
+    saves="x y",
+    attrs={"p": 2, "axis": None, "keepdims": False},
+    sample=_sample_norm,
+    reference=lambda x, p, axis, keepdims: _reference(_norm_of(p))(x, axis, keepdims),
+    conventions="sum(abs(x)**p)**(1/p), of all numbers as one vector; p = inf: the largest size, "
+    "-inf: the least, shared among ties, 0: how many are not 0; for p = 2 squares cannot overflow. "
+    "Where all are 0 the derivative is 0, the shortest of all subgradients, as in PyTorch; JAX has "
+    "nan",
+)
+
+# ---- places ---------------------------------------------------------------------------------
+
+
+def _place(name, smallest):
+    def forward(x, axis, keepdims):
+        if axis is not None:
+            axis = normalized_axis(axis, x.ndim, name)
+        rows, _, count, n = _as_rows(x, axis, name)
+        if n == 0:
+            raise ValueError(f"{name}: nothing to choose from, x has shape {x.shape}")
+        y = empty(_result_shape(x.shape, axis, keepdims, name), int64, count)
+        to = kernels.as_int64(y.data)
+        lib.tga_argmax(x.dtype.code, smallest, count, n, rows.data, to)
+        return y
+
+    return forward
+
+
+def _sample_place(random):
+    shape = nested.draw_shape(random, empty=False)
+    axis = nested.draw_axis(random, len(shape)) if shape and random.random() < 0.8 else None
+    x = nested.draw_distinct(random, shape)
+    return [x], {"axis": axis, "keepdims": random.random() < 0.5}
+
+
+argmax = general(
+    "argmax",
+    "x",
+    forward=_place("argmax", 0),
+    vjp=(None,),
+    attrs={"axis": None, "keepdims": False},
+    sample=_sample_place,
+    reference=_reference(lambda xs: xs.index(max(xs))),
+    conventions="int64; the first of several, or the first nan, as in NumPy; without an axis, the "
+    "place in x flattened; of nothing, an error",
+)
+
+argmin = general(
+    "argmin",
+    "x",
+    forward=_place("argmin", 1),
+    vjp=(None,),
+    attrs={"axis": None, "keepdims": False},
+    sample=_sample_place,
+    reference=_reference(lambda xs: xs.index(min(xs))),
+    conventions="as argmax",
+)
+
+# ---- truth ----------------------------------------------------------------------------------
+
+_any_of_bools = _reduce("any", row="max")
+
+
+def _any_forward(x, axis, keepdims):
+    return _any_of_bools(x if x.dtype is bool_ else x != 0, axis, keepdims)
+
+
+def _sample_truth(random):
+    inputs, attrs = _sample(random)
+    return [nested.mapped(lambda v: v if random.random() < 0.4 else 0.0, inputs[0])], attrs
+
+
+any_ = general(
+    "any",
+    "x",
+    forward=_any_forward,
+    vjp=(None,),
+    attrs={"axis": None, "keepdims": False},
+    sample=_sample_truth,
+    reference=_reference(lambda xs: any(x != 0 for x in xs)),
+    conventions="bool; of nothing, False; nan is not 0",
+)
+
+all_ = general(
+    "all",
+    "x",
+    forward=lambda x, axis, keepdims: _any_forward(x == 0, axis, keepdims) == 0,
+    vjp=(None,),
+    attrs={"axis": None, "keepdims": False},
+    sample=_sample_truth,
+    reference=_reference(lambda xs: all(x != 0 for x in xs)),
+    conventions="bool; of nothing, True; nan is not 0",
+)
+
+count_nonzero = general(
+    "count_nonzero",
+    "x",
+    forward=lambda x, axis, keepdims: sum_.forward(x != 0, axis, keepdims),
+    vjp=(None,),
+    attrs={"axis": None, "keepdims": False},
+    sample=_sample_truth,
+    reference=_reference(lambda xs: sum(x != 0 for x in xs)),
+    conventions="int64; nan is not 0",
+)
+
+# ---- along an axis --------------------------------------------------------------------------
+
+
+def _along(x, axis, op):
+    """x contiguous, flattened if there is no axis, and its axis and shape around it."""
+    if axis is None:
+        x, axis = reshape_view(x, (x.size,)), 0
+    axis = normalized_axis(axis, x.ndim, op)
+    x = contiguous(x)
+    return x, axis, (prod(x.shape[:axis]), x.shape[axis], prod(x.shape[axis + 1 :]))
+
+
+def _cumulate(op, product, x, axis, reverse):
+    x, _, around = _along(x, axis, op)
+    y = empty(x.shape, x.dtype if x.dtype.is_float else int64, x.size)
+    lib.tga_cumulate(x.dtype.code, product, bool(reverse), *around, x.data, y.data)
+    return y
+
+
+def _sample_along(random):
+    shape = nested.draw_shape(random)
+    axis = nested.draw_axis(random, len(shape)) if shape and random.random() < 0.8 else None
+    return [nested.draw_numbers(random, shape)], {"axis": axis}
+
+
+def _reference_along(of_line):
+    """The textbook form: `of_line` of the list of elements along the axis, as such a list."""
+
+    def reference(x, axis, **attrs):
+        if axis is None:
+            x, axis = nested.flat(x), 0
+        shape = nested.shape(x)
+        axis = axis % len(shape)
+
+        def one(index):
+            before, after = index[:axis], index[axis + 1 :]
+            line = [nested.at(x, (*before, i, *after)) for i in range(shape[axis])]
+            return of_line(line, **attrs)[index[axis]]
+
+        return nested.build(shape, one)
+
+    return reference
+
+
+def _sums(line, reverse):
+    if reverse:
+        return [sum(line[i:]) for i in range(len(line))]
+    return [sum(line[: i + 1]) for i in range(len(line))]
+
+
+def _sample_cumsum(random):
+    inputs, attrs = _sample_along(random)
+    return inputs, {**attrs, "reverse": random.random() < 0.5}
+
+
+cumsum = general(
+    "cumsum",
+    "x",
+    forward=lambda x, axis, reverse: _cumulate("cumsum", 0, x, axis, reverse),
+    vjp=(
+        lambda gy, y, x, axis, reverse: reshape(
+            cumsum(gy, axis=axis, reverse=not reverse), shape=shape_of(x)
+        ),
+    ),
+    attrs={"axis": None, "reverse": False},
+    sample=_sample_cumsum,
+    reference=_reference_along(_sums),
+    conventions="of all up to each element, or, in reverse, from it on; one after the other, so "
+    "the error grows with the length; without an axis of x flattened, as in NumPy; integers and "
+    "bools give int64",
+)
+
+
+def _cumprod_vjp(gy, y, x, axis):
+    # the product of all before k, times s[k] = gy[k] + x[k + 1] s[k + 1]: no division by x.
+    # The recurrence is doubled: s reaches over 1, 2, 4 ... elements, and so does `over`,
+    # the product that carries on
+    shape = x.shape
+    if not x.size:
+        return reshape(gy, shape=shape)
+    if axis is None:
+        x, axis = reshape(x, shape=(-1,)), 0
+    ndim = len(x.shape)
+    axis = axis % ndim
+    order = (*range(axis), *range(axis + 1, ndim), axis)
+    x, s = permute(x, axes=order), permute(gy, axes=order)
+    parts = [getitem(x, index=(..., part)) for part in (slice(1, None), slice(1))]
+    over = concat(*parts, axis=-1)
+    step = 1
+    while step < x.shape[-1]:
+        first, later = (..., slice(-step)), (..., slice(step, None))
+        last = (..., slice(-step, None))
+        carried = getitem(over, index=first) * getitem(s, index=later)
+        s = concat(getitem(s, index=first) + carried, getitem(s, index=last), axis=-1)
+        doubled = getitem(over, index=first) * getitem(over, index=later)
+        over = concat(doubled, getitem(over, index=last), axis=-1)
+        step *= 2
+    gx = permute(_product_before(x) * s, axes=tuple(sorted(range(ndim), key=order.__getitem__)))
+    return reshape(gx, shape=shape)
+
+
+def _cumprod_fused(parents, gy, y, x, axis):
+    shape = x.shape
+    x, _, around = _along(x, axis, "cumprod")
+    gx, gy = empty(shape, x.dtype, x.size), contiguous(gy)
+    lib.tga_cumprod_backward(x.dtype.code, *around, gy.data, x.data, gx.data)
+    return (gx,)
+
+
+cumprod = general(
+    "cumprod",
+    "x",
+    forward=lambda x, axis: _cumulate("cumprod", 1, x, axis, False),
+    vjp=(_cumprod_vjp,),
+    fused=_cumprod_fused,
+    saves="x",
+    attrs={"axis": None},
+    sample=_sample_along,
+    reference=_reference_along(lambda line: [prod(line[: i + 1]) for i in range(len(line))]),
+    conventions="as cumsum; the derivative divides by no element, so any may be 0",
+)
+
+# ---- order ----------------------------------------------------------------------------------
+
+
+def _argsort_forward(x, axis, descending):
+    x, _, around = _along(x, axis, "argsort")
+    y = empty(x.shape, int64, x.size)
+    to = kernels.as_int64(y.data)
+    status = lib.tga_argsort(x.dtype.code, bool(descending), *around, x.data, to)
+    if status:
+        kernels.check(status, "argsort")
+    return y
+
+
+def _sample_order(random):
+    shape = nested.draw_shape(random, empty=False)
+    axis = nested.draw_axis(random, len(shape)) if shape and random.random() < 0.8 else None
+    return [nested.draw_distinct(random, shape)], {
+        "axis": axis,
+        "descending": random.random() < 0.5,
+    }
+
+
+argsort = general(
+    "argsort",
+    "x",
+    forward=_argsort_forward,
+    vjp=(None,),
+    attrs={"axis": -1, "descending": False},
+    sample=_sample_order,
+    reference=_reference_along(
+        lambda line, descending: sorted(
+            range(len(line)), key=lambda i: -line[i] if descending else line[i]
+        )
+    ),
+    conventions="int64; equal elements keep their order, in both directions; nan comes last, and "
+    "first in descending order, as in PyTorch; without an axis, of x flattened",
+)
+
+
+def _sort(x, axis, descending):
+    if axis is None:
+        x, axis = reshape(x, shape=(-1,)), 0
+    return gather(x, argsort(x, axis=axis, descending=descending), axis=axis)
+
+
+sort = composed(
+    "sort",
+    "x",
+    forward=_sort,
+    attrs={"axis": -1, "descending": False},
+    sample=_sample_order,
+    reference=_reference_along(lambda line, descending: sorted(line, reverse=descending)),
+    conventions="the values alone, as in NumPy; argsort has the places; each gradient goes back to "
+    "where its value came from, of equal ones in their order",
+)
+
+
+def topk(x, k, axis=-1, largest=True):
+    """The k largest elements along an axis, in descending order, and their places.
+
+    Parameters
+    ----------
+    x : Tensor
+    k : int
+        From 0 to the length of the axis.
+    axis : int
+        Default: the last one.
+    largest : bool
+        Otherwise the k smallest, in ascending order.  Default: True.
+
+    Returns
+    -------
+    values, indices : Tensor
+        Of x's shape, with k in place of the axis's length; indices are int64.  Gradients
+        flow through the values.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there is no such axis, or there are not so many elements along it.
+
+    Examples
+    --------
+    >>> from tinygrad_act import Tensor
+    >>> values, indices = topk(Tensor([3.0, 9.0, 5.0]), 2)
+    >>> values.tolist(), indices.tolist()
+    ([9.0, 5.0], [1, 2])
+    """
+    axis = normalized_axis(axis, len(x.shape), "topk")
+    if isinstance(k, bool) or not isinstance(k, int):
+        raise TypeError(f"topk: k must be an integer, not {k!r}")
+    if not 0 <= k <= x.shape[axis]:
+        raise ValueError(
+            f"topk: k is {k}, but axis {axis} of x, whose shape is {x.shape}, has "
+            f"{x.shape[axis]} elements"
+        )
+    order = argsort(x, axis=axis, descending=bool(largest))
+    indices = getitem(order, index=(*[slice(None)] * axis, slice(k)))
+    return gather(x, indices, axis=axis), indices
