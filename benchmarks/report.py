@@ -88,12 +88,13 @@ def ratio_text(ratio):
 def details(best, rate=None):
     """One row for each case: each column's time, and in brackets its ratio to our first column."""
     cases = list(dict.fromkeys(case for column in best.values() for case in column))
-    reference = next((column for column in best if peer_of(column) == OURS), None)
-    compared = reference is not None and len(best) > 1
+    compared = any(peer_of(c) == OURS for c in best) and len(best) > 1
     head = ["", *best] + ["fastest peer"] * compared
     rows = []
     for case in cases:
-        ours = best.get(reference, {}).get(case)
+        candidates = [c for c, times in best.items() if peer_of(c) == OURS and case in times]
+        reference = candidates[0] if candidates else None
+        ours = best[reference][case] if candidates else None
         row = [case]
         for column, seconds in best.items():
             if case not in seconds:

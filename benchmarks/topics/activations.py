@@ -18,16 +18,24 @@ def _size(case):
     return int(case.split()[1])
 
 
-def _from_10_000(direction):
-    return lambda case: case.endswith(f" {direction}") and _size(case) >= 10_000
+def _from_10_000(direction, in_c):
+    """Whether a case goes that way, is large, and has a kernel in C or only the formula."""
+
+    def belongs(case):
+        large = case.endswith(f" {direction}") and _size(case) >= 10_000
+        return large and has_kernel(case.split()[0].rstrip("0123456789")) == in_c
+
+    return belongs
 
 
 GROUPS = [
-    *[Group(f"{what}, 10,000 to 10,000,000", _from_10_000(what)) for what in (FORWARD, BOTH)],
-    Group(
-        f"{BOTH}, 16 elements", lambda case: case.endswith(BOTH) and _size(case) == 16, ["torch"]
-    ),
+    Group(f"{BOTH}, 16 elements", lambda case: case.endswith(BOTH) and _size(case) == 16, ["torch"])
 ]
+for direction in (FORWARD, BOTH):
+    GROUPS.append(Group(f"{direction}, from 10,000 on", _from_10_000(direction, True)))
+for direction in (FORWARD, BOTH):
+    label = f"{direction}, from 10,000 on, ops that are a formula without a kernel"
+    GROUPS.append(Group(label, _from_10_000(direction, False)))
 
 
 def place(case):
@@ -46,6 +54,13 @@ def names():
             seen.append(op)
             for width in WIDTHS if isinstance(op, General) else [None]:
                 yield name, width
+
+
+def has_kernel(name):
+    """Whether the op is in C; if not, its formula runs, op by op."""
+    from tinygrad_act.op import ACTIVATIONS
+
+    return getattr(ACTIVATIONS.get(name), "row", 0) >= 0
 
 
 def _cases(functions, make, backward, finish=lambda y: y):
