@@ -1,0 +1,403 @@
+"""ONNX's own tests of its nodes, run on our ops through a thin adapter.
+
+NODES says how a node is written with our functions; every test that ONNX has of such a node
+is run, but those of other dtypes, and those in LEFT_OUT, each for the reason given there.
+
+``pip install -e .[onnx]`` installs what this file needs; it is skipped without.
+"""
+
+import math
+import warnings
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+import tinygrad_act as tga
+from tinygrad_act import Tensor
+
+onnx = pytest.importorskip("onnx", reason="ONNX's tests need the package onnx: extra `onnx`")
+
+OUR_DTYPES = {"float32", "float64", "int64", "bool", "uint8"}
+
+
+# ---- ONNX's tests ---------------------------------------------------------------------------
+
+
+@lru_cache(1)
+def all_cases():
+    """op_type -> the tests of a single node of this type."""
+    from onnx.backend.test.case.node import collect_testcases
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about infinities in the expected values
+        cases = collect_testcases(None)
+    found = {}
+    for case in cases:
+        if len(case.model.graph.node) == 1:
+            found.setdefault(case.model.graph.node[0].op_type, []).append(case)
+    return found
+
+
+def attributes(node):
+    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+
+
+def as_array(value):
+    is_proto = isinstance(value, onnx.TensorProto)
+    return onnx.numpy_helper.to_array(value) if is_proto else value
+
+
+def is_ours(values):
+    """Whether all inputs and outputs are arrays of our dtypes."""
+    return all(getattr(v, "dtype", np.dtype("O")).name in OUR_DTYPES for v in values)
+
+
+# ---- how a node is written with our functions -----------------------------------------------
+
+
+def ints(x):
+    """A tensor of integers, such as axes, as a tuple."""
+    return tuple(x.reshape(-1).tolist())
+
+
+def plain(function):
+    """A node whose inputs are those of an op, without attributes."""
+    return lambda *inputs: function(*inputs)
+
+
+def folded(function):
+    """A node of any number of inputs, by an op of two."""
+
+    def node(*inputs):
+        y = inputs[0]
+        for x in inputs[1:]:
+            y = function(y, x)
+        return y
+
+    return node
+
+
+def reduction(function):
+    """Axes came as an attribute once, and are an input now."""
+
+    def node(x, axes=None, keepdims=1, noop_with_empty_axes=0):
+        if isinstance(axes, Tensor):
+            axes = ints(axes)
+        if not axes:
+            if noop_with_empty_axes:
+                axes = ()
+            else:
+                axes = None
+        return function(x, None if axes is None else tuple(axes), bool(keepdims))
+
+    return node
+
+
+def arg_reduction(function, first):
+    def node(x, axis=0, keepdims=1, select_last_index=0):
+        if not select_last_index:
+            return function(x, axis=axis, keepdims=bool(keepdims))
+        y = function(tga.flip(x, axis=axis), axis=axis, keepdims=bool(keepdims))
+        return x.shape[axis] - 1 - y
+
+    return node
+
+
+def softmax(function):
+    return lambda x, axis=-1: function(x, axis=axis)
+
+
+def cast(x, to, saturate=1, round_mode=None):
+    return x.astype(onnx.helper.tensor_dtype_to_np_dtype(to).name)
+
+
+def clip(x, low=None, high=None, min=None, max=None):
+    low = min if low is None else low.item()
+    high = max if high is None else high.item()
+    return tga.clamp(x, min=low, max=high)
+
+
+def gemm(a, b, c=None, alpha=1.0, beta=1.0, transA=0, transB=0):
+    y = alpha * ((a.T if transA else a) @ (b.T if transB else b))
+    return y if c is None else y + beta * c
+
+
+def pad(x, pads, value=None, axes=None, mode=b"constant"):
+    before, after = np.array(ints(pads)).reshape(2, -1)
+    width = np.zeros((x.ndim, 2), int)
+    chosen = range(x.ndim) if axes is None else ints(axes)
+    for axis, b, a in zip(chosen, before, after, strict=True):
+        width[axis] = b, a
+    mode = {"edge": "replicate"}.get(mode.decode(), mode.decode())
+    value = 0.0 if value is None else value.item()
+    return tga.pad(x, [tuple(pair) for pair in width.tolist()], mode=mode, value=value)
+
+
+def reshape(x, shape, allowzero=0):
+    shape = [n if n or allowzero else x.shape[i] for i, n in enumerate(ints(shape))]
+    return x.reshape(*shape)
+
+
+def slice_(x, starts, ends, axes=None, steps=None):
+    starts, ends = ints(starts), ints(ends)
+    axes = range(len(starts)) if axes is None else ints(axes)
+    steps = [1] * len(starts) if steps is None else ints(steps)
+    index = [slice(None)] * x.ndim
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        n = x.shape[axis]
+        start = start + n if start < 0 else start
+        end = end + n if end < 0 else end
+        if step > 0:
+            index[axis] = slice(min(max(start, 0), n), min(max(end, 0), n), step)
+        else:
+            start, end = min(start, n - 1), max(end, -1)
+            index[axis] = slice(start, None if end < 0 else end, step)
+    return x[tuple(index)]
+
+
+def split(x, sizes=None, axis=0, num_outputs=None, split=None):
+    n = x.shape[axis]
+    if sizes is not None or split is not None:
+        sizes = ints(sizes) if sizes is not None else split
+    else:
+        size = -(-n // num_outputs)
+        sizes = [min(size, n - i * size) for i in range(num_outputs)]
+    edges = np.cumsum([0, *sizes]).tolist()
+    lead = (slice(None),) * (axis % x.ndim)
+    return tuple(x[(*lead, slice(a, b))] for a, b in zip(edges, edges[1:], strict=False))
+
+
+def squeeze(x, axes=None):
+    axes = range(x.ndim) if axes is None else ints(axes)
+    for axis in sorted((a % x.ndim for a in axes), reverse=True):
+        x = x.squeeze(axis) if x.shape[axis] == 1 else x
+    return x
+
+
+def unsqueeze(x, axes):
+    axes = ints(axes)
+    for axis in sorted(a % (x.ndim + len(axes)) for a in axes):
+        x = x.unsqueeze(axis)
+    return x
+
+
+def expand(x, shape):
+    return x.expand(np.broadcast_shapes(x.shape, ints(shape)))
+
+
+def flatten(x, axis=1):
+    rows = math.prod(x.shape[: axis if axis >= 0 else x.ndim + axis])
+    return x.reshape(rows, math.prod(x.shape) // rows)
+
+
+def transpose(x, perm=None):
+    return x.T if perm is None else x.permute(*perm)
+
+
+def trilu(x, k=None, upper=1):
+    return (tga.triu if upper else tga.tril)(x, k=0 if k is None else k.item())
+
+
+def one_hot(index, depth, values, axis=-1):
+    depth, (off, on) = int(depth.item()), values.tolist()
+    index = index.astype("int64")
+    index = tga.where(index < 0, index + depth, index)
+    index = tga.where(index < 0, depth, tga.where(index < depth, index, depth))
+    y = tga.one_hot(index, depth + 1)[..., :depth]  # what is out of range is no class
+    y = off + (on - off) * y
+    axes = list(range(y.ndim - 1))
+    axes.insert(axis if axis >= 0 else y.ndim + axis, y.ndim - 1)
+    return y.permute(*axes).astype(values.dtype)
+
+
+def gather_elements(x, index, axis=0):
+    return tga.gather(x, index, axis=axis)
+
+
+def scatter_elements(x, index, updates, axis=0, reduction=b"none"):
+    assert reduction == b"add"
+    return tga.scatter_add(x, index, updates, axis=axis)
+
+
+def loss(function, is_cross_entropy):
+    def node(x, labels, weight=None, ignore_index=-100, reduction=b"mean"):
+        y = function(x, labels, reduction.decode(), weight, ignore_index)
+        return (y, tga.log_softmax(x, axis=1)) if is_cross_entropy else y
+
+    return node
+
+
+def layer_normalization(x, scale, bias=None, axis=-1, epsilon=1e-5, stash_type=1):
+    axes = tuple(range(axis % x.ndim, x.ndim))
+    mean = x.mean(axes, keepdims=True)
+    inverse = (((x - mean) ** 2).mean(axes, keepdims=True) + epsilon) ** -0.5
+    y = (x - mean) * inverse * scale
+    return (y if bias is None else y + bias), mean, inverse
+
+
+def gelu(x, approximate=b"none"):
+    return tga.gelu_tanh(x) if approximate == b"tanh" else tga.gelu(x)
+
+
+def mod(x, y, fmod=0):
+    assert not fmod
+    return tga.remainder(x, y)
+
+
+def celu(x, alpha=1.0):
+    return tga.celu(x, alpha=alpha)
+
+
+def cumsum(function):
+    def node(x, axis, exclusive=0, reverse=0):
+        axis = int(axis.item())
+        x = tga.flip(x, axis=axis) if reverse else x
+        y = function(x, axis=axis)
+        if exclusive:
+            lead = (slice(None),) * (axis % x.ndim)
+            first = tga.full_like(x[(*lead, slice(0, 1))], float(function is not tga.cumsum))
+            y = tga.concat(first, y[(*lead, slice(0, -1))], axis=axis)
+        return tga.flip(y, axis=axis) if reverse else y
+
+    return node
+
+
+NODES = {
+    **{name: plain(getattr(tga, name.lower())) for name in (
+        "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Div",
+        "Erf", "Exp", "Floor", "Identity", "IsNaN", "Log", "MatMul", "Mish", "Mul", "Neg", "Pow",
+        "Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign",
+        "Sqrt", "Sub", "Tan", "Tanh", "Where", "Add", "HardSwish",
+    )},
+    "Equal": plain(tga.eq),
+    "Greater": plain(tga.gt),
+    "GreaterOrEqual": plain(tga.ge),
+    "Less": plain(tga.lt),
+    "LessOrEqual": plain(tga.le),
+    "Max": folded(tga.maximum),
+    "Min": folded(tga.minimum),
+    "Sum": folded(tga.add),
+    "Mean": lambda *xs: folded(tga.add)(*xs) / len(xs),
+    "Mod": mod,
+    # activations
+    "Celu": celu,
+    "Clip": clip,
+    "Elu": lambda x, alpha=1.0: tga.elu(x, alpha=alpha),
+    "Gelu": gelu,
+    "HardSigmoid": lambda x, alpha=0.2, beta=0.5: tga.clamp(alpha * x + beta, 0.0, 1.0),
+    "LeakyRelu": lambda x, alpha=0.01: tga.leaky_relu(x, slope=alpha),
+    "PRelu": lambda x, slope: tga.where(x > 0, x, slope * x),
+    "Selu": lambda x, alpha=1.67326324, gamma=1.05070098: gamma * tga.elu(x, alpha=alpha),
+    "Shrink": lambda x, bias=0.0, lambd=0.5: tga.where(
+        x < -lambd, x + bias, tga.where(x > lambd, x - bias, 0.0)
+    ),
+    "Swish": lambda x, alpha=1.0: x * tga.sigmoid(alpha * x),
+    "ThresholdedRelu": lambda x, alpha=1.0: tga.threshold(x, threshold=alpha),
+    "Softmax": softmax(tga.softmax),
+    "LogSoftmax": softmax(tga.log_softmax),
+    # reductions
+    "ReduceSum": reduction(tga.sum),
+    "ReduceMean": reduction(tga.mean),
+    "ReduceProd": reduction(tga.prod),
+    "ReduceMax": reduction(tga.max),
+    "ReduceMin": reduction(tga.min),
+    "ReduceL1": reduction(lambda x, axes, keep: x.abs().sum(axes, keep)),
+    "ReduceL2": reduction(lambda x, axes, keep: x.square().sum(axes, keep).sqrt()),
+    "ReduceSumSquare": reduction(lambda x, axes, keep: x.square().sum(axes, keep)),
+    "ReduceLogSum": reduction(lambda x, axes, keep: x.sum(axes, keep).log()),
+    # shapes
+    "Cast": cast,
+    "Concat": lambda *xs, axis: tga.concat(*xs, axis=axis),
+    "Expand": expand,
+    "Flatten": flatten,
+    "Pad": pad,
+    "Reshape": reshape,
+    "Slice": slice_,
+    "Split": split,
+    "Squeeze": squeeze,
+    "Tile": lambda x, repeats: tga.tile(x, ints(repeats)),
+    "Transpose": transpose,
+    "Trilu": trilu,
+    "Unsqueeze": unsqueeze,
+    "Gather": lambda x, index, axis=0: tga.take(x, index, axis=axis),
+    "GatherElements": gather_elements,
+    "ScatterElements": scatter_elements,
+    "OneHot": one_hot,
+    "Shape": lambda x, start=0, end=None: Tensor(np.array(x.shape[start:end], dtype="int64")),
+    "Size": lambda x: Tensor(np.array(x.size, dtype="int64")),
+    # linear algebra, losses, normalisation
+    "Gemm": gemm,
+    "NegativeLogLikelihoodLoss": loss(tga.nll, False),
+    "SoftmaxCrossEntropyLoss": loss(tga.cross_entropy, True),
+    "LayerNormalization": layer_normalization,
+}  # fmt: skip
+
+# name of the test -> why it is not run
+LEFT_OUT = {
+    "test_div_uint8": "division of integers gives floats here, as in NumPy",
+    **dict.fromkeys(
+        ["test_pow_types_int64_float32", "test_pow_types_int64_int64"], "pow is of floats alone"
+    ),
+    **dict.fromkeys(
+        ["test_mod_mixed_sign_float64", "test_mod_mixed_sign_float32", "test_mod_int64_fmod"],
+        "fmod: the remainder here has the sign of the divisor",
+    ),
+    **dict.fromkeys(
+        [f"test_reduce_{n}" for n in ("max_empty_set", "max_empty_set_bool", "min_empty_set")],
+        "the largest of nothing is an error here, as in NumPy",
+    ),
+    **dict.fromkeys(
+        [
+            *("test_scatter_elements_without_axis", "test_scatter_elements_with_axis"),
+            "test_scatter_elements_with_negative_indices",
+            *(f"test_scatter_elements_with_reduction_{name}" for name in ("mul", "max", "min")),
+        ],
+        "here scattered values are added",
+    ),
+}
+
+
+@pytest.mark.parametrize("op_type", NODES)
+def test_node(op_type):
+    ran, failed = 0, []
+    for case in all_cases()[op_type]:
+        node = case.model.graph.node[0]
+        for data in case.data_sets:
+            inputs, outputs = [list(map(as_array, values)) for values in data]
+            if case.name in LEFT_OUT or not is_ours([*inputs, *outputs]):
+                continue
+            ran += 1
+            try:
+                _check(case, node, inputs, outputs)
+            except Exception as error:
+                failed.append(f"{case.name}: {type(error).__name__}: {str(error)[:300]}")
+    assert not failed, "\n".join(failed)
+    assert ran, "ONNX has no test of it in our dtypes"
+
+
+def _check(case, node, inputs, outputs):
+    given = iter(inputs)
+    tensors = [Tensor(next(given)) if name else None for name in node.input]
+    attrs = attributes(node)
+    if node.op_type == "Split":
+        attrs["num_outputs"] = len(node.output)
+    got = NODES[node.op_type](*tensors, **attrs)
+    got = got if isinstance(got, tuple) else (got,)
+    wanted = [i for i, name in enumerate(node.output) if name]
+    for i, expected in zip(wanted, outputs, strict=True):
+        y = got[i].numpy()
+        if expected.dtype == "uint8":  # storage here: arithmetic is in int64
+            y = y.astype("uint8")
+        assert y.shape == expected.shape and y.dtype == expected.dtype, (y, expected)
+        rtol = min(case.rtol, 1e-5) if y.dtype.kind == "f" else 0
+        np.testing.assert_allclose(y, expected, rtol=rtol, atol=case.atol)
+
+
+def test_report(capsys):
+    """What was run, and what not."""
+    with capsys.disabled():
+        print(f"\nrun on our ops, of ONNX {onnx.__version__}: {', '.join(sorted(NODES))}")
+        for name, reason in LEFT_OUT.items():
+            print(f"not run: {name}: {reason}")
+    assert set(LEFT_OUT) <= {case.name for name in NODES for case in all_cases()[name]}
