@@ -35,9 +35,27 @@ static grid grid_of(const tga_layout *layout)
 
 static int64_t elements(const grid *g) { return g->outer * g->count * g->inner; }
 
-static int is_legal(int64_t i, int64_t lowest, int64_t length) { return lowest <= i && i < length; }
+/* lowest <= i < length, in one comparison: below lowest the difference wraps */
+static int is_legal(int64_t i, int64_t lowest, int64_t length)
+{
+    return (uint64_t)i - (uint64_t)lowest < (uint64_t)length - (uint64_t)lowest;
+}
 
 static int64_t from_front(int64_t i, int64_t length) { return i < 0 ? i + length : i; }
+
+/* Whether n indices, `step` apart, are legal. */
+static int run_is_legal(int64_t n, const int64_t *index, int64_t step, int64_t lowest,
+                        int64_t length)
+{
+    int legal = 1;
+    if (step == 1)
+        for (int64_t k = 0; k < n; k++)
+            legal &= is_legal(index[k], lowest, length);
+    else
+        for (int64_t k = 0; k < n; k++)
+            legal &= is_legal(index[k * step], lowest, length);
+    return legal;
+}
 
 /* Whether every index is legal; those that repeat, with stride 0, are looked at once. */
 static int all_legal(const grid *g, const int64_t *index, int64_t lowest, int64_t length)
@@ -47,10 +65,12 @@ static int all_legal(const grid *g, const int64_t *index, int64_t lowest, int64_
     if (elements(g) == 0)
         return 1;
     for (int64_t o = 0; o < outer; o++)
-        for (int64_t j = 0; j < g->count; j++)
-            for (int64_t i = 0; i < inner; i++)
-                legal &= is_legal(index[o * g->index[0] + j * g->index[1] + i * g->index[2]],
-                                  lowest, length);
+        if (inner == 1)
+            legal &= run_is_legal(g->count, index + o * g->index[0], g->index[1], lowest, length);
+        else
+            for (int64_t j = 0; j < g->count; j++)
+                legal &= run_is_legal(inner, index + o * g->index[0] + j * g->index[1],
+                                      g->index[2], lowest, length);
     return legal;
 }
 
@@ -64,27 +84,50 @@ typedef struct {
 
 /* ---- gather ------------------------------------------------------------------------- */
 
-/* Rows number begin ... end - 1 of y, of elements as wide as `bits`. */
+/* Elements as wide as `bits`: a run along one axis, each from its own place; and rows number
+ * begin ... end - 1 of y, where a row is all that has the same o and j. */
 #define GATHER(bits)                                                                               \
+    static void gather_run_##bits(int64_t n, int64_t length, const int64_t *index,                 \
+                                  int64_t index_step, const char *x, int64_t place_step,           \
+                                  int64_t x_step, char *y, int64_t y_step)                         \
+    {                                                                                              \
+        const int64_t size = bits / 8;                                                             \
+        if (index_step == 1 && place_step == 1 && x_step == 0 && y_step == 1) { /* mostly */       \
+            for (int64_t k = 0; k < n; k++)                                                        \
+                memcpy(y + k * size, x + from_front(index[k], length) * size, bits / 8);           \
+            return;                                                                                \
+        }                                                                                          \
+        for (int64_t k = 0; k < n; k++) {                                                          \
+            const int64_t place = from_front(index[k * index_step], length);                       \
+            memcpy(y + k * y_step * size, x + (place * place_step + k * x_step) * size, bits / 8); \
+        }                                                                                          \
+    }                                                                                              \
     static void gather_##bits(void *context, int64_t begin, int64_t end)                           \
     {                                                                                              \
         const job *job = context;                                                                  \
         const grid *g = &job->g;                                                                   \
         const int64_t size = bits / 8;                                                             \
-        for (int64_t row = begin; row < end; row++) {                                              \
-            const int64_t o = row / g->count, j = row % g->count;                                  \
+        int64_t o = begin / g->count, j = begin % g->count;                                        \
+        while (begin < end) {                                                                      \
+            const int64_t rest = end - begin < g->count - j ? end - begin : g->count - j;          \
+            const int64_t run = g->inner == 1 ? rest : 1; /* rows of one element go together */    \
             const int64_t *index = job->index + o * g->index[0] + j * g->index[1];                 \
             const char *x = (const char *)job->from + o * g->x[0] * size;                          \
             char *y = (char *)job->to + (o * g->y[0] + j * g->y[1]) * size;                        \
-            if (g->index[2] == 0 && g->x[2] == 1 && g->y[2] == 1 && g->inner > 1) {                \
-                const int64_t place = from_front(*index, job->length);                             \
-                memcpy(y, x + place * g->x[1] * size, (size_t)(g->inner * size));                  \
-                continue;                                                                          \
-            }                                                                                      \
-            for (int64_t i = 0; i < g->inner; i++) {                                               \
-                const int64_t place = from_front(index[i * g->index[2]], job->length);             \
-                memcpy(y + i * g->y[2] * size, x + (place * g->x[1] + i * g->x[2]) * size,         \
-                       bits / 8);                                                                  \
+            if (g->inner == 1)                                                                     \
+                gather_run_##bits(run, job->length, index, g->index[1], x, g->x[1], 0, y,          \
+                                  g->y[1]);                                                        \
+            else if (g->index[2] == 0 && g->x[2] == 1 && g->y[2] == 1)                             \
+                memcpy(y, x + from_front(*index, job->length) * g->x[1] * size,                    \
+                       (size_t)(g->inner * size));                                                 \
+            else                                                                                   \
+                gather_run_##bits(g->inner, job->length, index, g->index[2], x, g->x[1], g->x[2],  \
+                                  y, g->y[2]);                                                     \
+            begin += run;                                                                          \
+            j += run;                                                                              \
+            if (j == g->count) {                                                                   \
+                j = 0;                                                                             \
+                o++;                                                                               \
             }                                                                                      \
         }                                                                                          \
     }
@@ -114,37 +157,46 @@ int tga_gather(int dtype, const tga_layout *layout, int64_t lowest, int64_t leng
 
 /* ---- scatter: gather's transpose ---------------------------------------------------- */
 
-/* Of all y those that go to places begin ... end - 1; PUT says what happens there. */
+/* A run of y along one axis, each element to its own place, if that lies in [begin, end); and
+ * all of y that goes to places begin ... end - 1.  PUT says what happens there. */
 #define SCATTER(name, type, PUT)                                                                   \
+    static void name##_run(int64_t n, int64_t begin, int64_t end, int64_t length,                  \
+                           const int64_t *index, int64_t index_step, const type *y,                \
+                           int64_t y_step, type *x, int64_t place_step, int64_t x_step)            \
+    {                                                                                              \
+        for (int64_t k = 0; k < n; k++) {                                                          \
+            const int64_t place = from_front(index[k * index_step], length);                       \
+            type *to = x + place * place_step + k * x_step;                                        \
+            if (begin <= place && place < end)                                                     \
+                *to = PUT(*to, y[k * y_step]);                                                     \
+        }                                                                                          \
+    }                                                                                              \
     static void name(void *context, int64_t begin, int64_t end)                                    \
     {                                                                                              \
         const job *job = context;                                                                  \
         const grid *g = &job->g;                                                                   \
-        for (int64_t o = 0; o < g->outer; o++)                                                     \
-            for (int64_t j = 0; j < g->count; j++) {                                               \
-                const int64_t *index = job->index + o * g->index[0] + j * g->index[1];             \
-                const type *y = (const type *)job->from + o * g->y[0] + j * g->y[1];               \
-                type *x = (type *)job->to + o * g->x[0];                                           \
-                if (g->index[2] == 0) {                                                            \
-                    const int64_t place = from_front(*index, job->length);                         \
-                    if (place < begin || place >= end)                                             \
-                        continue;                                                                  \
-                    x += place * g->x[1];                                                          \
-                    if (g->x[2] == 1 && g->y[2] == 1)                                              \
-                        for (int64_t i = 0; i < g->inner; i++)                                     \
-                            x[i] = PUT(x[i], y[i]);                                                \
-                    else                                                                           \
-                        for (int64_t i = 0; i < g->inner; i++)                                     \
-                            x[i * g->x[2]] = PUT(x[i * g->x[2]], y[i * g->y[2]]);                  \
+        for (int64_t o = 0; o < g->outer; o++) {                                                   \
+            const int64_t *index = job->index + o * g->index[0];                                   \
+            const type *y = (const type *)job->from + o * g->y[0];                                 \
+            type *x = (type *)job->to + o * g->x[0];                                               \
+            if (g->inner == 1) {                                                                   \
+                name##_run(g->count, begin, end, job->length, index, g->index[1], y, g->y[1], x,   \
+                           g->x[1], 0);                                                            \
+                continue;                                                                          \
+            }                                                                                      \
+            for (int64_t j = 0; j < g->count; j++, index += g->index[1], y += g->y[1]) {           \
+                if (g->index[2] != 0 || g->x[2] != 1 || g->y[2] != 1) {                            \
+                    name##_run(g->inner, begin, end, job->length, index, g->index[2], y, g->y[2],  \
+                               x, g->x[1], g->x[2]);                                               \
                     continue;                                                                      \
                 }                                                                                  \
-                for (int64_t i = 0; i < g->inner; i++) {                                           \
-                    const int64_t place = from_front(index[i * g->index[2]], job->length);         \
-                    type *to = x + place * g->x[1] + i * g->x[2];                                  \
-                    if (begin <= place && place < end)                                             \
-                        *to = PUT(*to, y[i * g->y[2]]);                                            \
-                }                                                                                  \
+                const int64_t place = from_front(*index, job->length);                             \
+                type *to = x + place * g->x[1];                                                    \
+                if (begin <= place && place < end)                                                 \
+                    for (int64_t i = 0; i < g->inner; i++)                                         \
+                        to[i] = PUT(to[i], y[i]);                                                  \
             }                                                                                      \
+        }                                                                                          \
     }
 #define ADD(x, y) (x) + (y)
 #define REPLACE(x, y) (y)
@@ -196,7 +248,8 @@ int tga_scatter_add(int dtype, const tga_layout *layout, int64_t lowest, int64_t
 
 /* ---- several indices, or a mask, as one index ---------------------------------------- */
 
-int tga_index_join(const tga_layout *layout, int64_t length, const int64_t *index, int64_t *joined)
+int tga_index_join(const tga_layout *layout, int first, int64_t length, const int64_t *index,
+                   int64_t *joined)
 {
     int64_t total = 1, place[TGA_MAX_DIMS] = {0};
     for (int64_t axis = 0; axis < layout->ndim; axis++)
@@ -206,8 +259,8 @@ int tga_index_join(const tga_layout *layout, int64_t length, const int64_t *inde
     for (int64_t k = 0; k < total; k++) {
         const int64_t i = index[offset];
         legal &= is_legal(i, -length, length);
-        joined[k] = (int64_t)((uint64_t)joined[k] * (uint64_t)length +
-                              (uint64_t)from_front(i, length));
+        const uint64_t before = first ? 0 : (uint64_t)joined[k] * (uint64_t)length;
+        joined[k] = (int64_t)(before + (uint64_t)from_front(i, length)); /* no overflow if legal */
         for (int64_t axis = layout->ndim - 1; axis >= 0; axis--) { /* on to the next place */
             offset += layout->stride[1][axis];
             if (++place[axis] < layout->shape[axis])
@@ -221,17 +274,19 @@ int tga_index_join(const tga_layout *layout, int64_t length, const int64_t *inde
 
 int tga_mask_count(int64_t n, const uint8_t *mask, int64_t *count)
 {
-    *count = 0;
+    int64_t found = 0;
     for (int64_t i = 0; i < n; i++)
-        *count += mask[i] != 0;
+        found += mask[i] != 0;
+    *count = found;
     return TGA_OK;
 }
 
 int tga_mask_places(int64_t n, const uint8_t *mask, int64_t count, int64_t *places)
 {
     int64_t found = 0;
-    for (int64_t i = 0; i < n && found < count; i++)
-        if (mask[i])
-            places[found++] = i;
+    for (int64_t i = 0; i < n && found < count; i++) {
+        places[found] = i; /* kept if the next one comes behind it: no branch to mispredict */
+        found += mask[i] != 0;
+    }
     return found == count ? TGA_OK : TGA_BAD_INDEX;
 }

@@ -204,9 +204,11 @@ int tga_scatter(int dtype, const tga_layout *layout, int64_t lowest, int64_t len
                 const int64_t *index, void *x);
 int tga_scatter_add(int dtype, const tga_layout *layout, int64_t lowest, int64_t length,
                     const void *y, const int64_t *index, void *x);
-/* joined = joined * length + index: indices of neighbouring axes become one of both axes taken
- * together.  Strides (joined, index), joined contiguous.  TGA_BAD_INDEX unless in [-length, length). */
-int tga_index_join(const tga_layout *layout, int64_t length, const int64_t *index, int64_t *joined);
+/* joined = joined * length + index, or index alone if it is the first: indices of neighbouring axes
+ * become one of these axes taken together.  Strides (joined, index), joined contiguous.
+ * TGA_BAD_INDEX unless in [-length, length). */
+int tga_index_join(const tga_layout *layout, int first, int64_t length, const int64_t *index,
+                   int64_t *joined);
 /* How many of n are true, and where those `count` are. */
 int tga_mask_count(int64_t n, const uint8_t *mask, int64_t *count);
 int tga_mask_places(int64_t n, const uint8_t *mask, int64_t count, int64_t *places);

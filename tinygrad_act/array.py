@@ -56,6 +56,13 @@ class Array(kernels.ArrayBase, Value):
 
     __slots__ = ()
 
+    node = None  # among the inputs of an op on Tensors an Array is a constant
+
+    @property
+    def array(self):
+        """Itself, as a Tensor's array is."""
+        return self
+
     @property
     def ndim(self):
         """The number of axes."""

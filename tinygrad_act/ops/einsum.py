@@ -11,6 +11,7 @@ from math import prod
 
 from ..op import Composed, composed, register
 from . import nested
+from .arithmetic import mul
 from .linalg import matmul
 from .rearrange import diagonal
 from .reduction import sum_
@@ -103,107 +104,150 @@ def _check_sizes(subscripts, operands, shapes):
                 sizes[name] = n
 
 
-# ---- computing it ---------------------------------------------------------------------------
+# ---- from the expression to ops -------------------------------------------------------------
+
+
+class Plan:
+    """Ops to be applied one after the other.
+
+    Values are numbered, first those that are given; each op takes some of them and makes the
+    next.  The last is the result.
+    """
+
+    def __init__(self, given):
+        self.given = given
+        self.steps = []
+
+    def add(self, op, operands, attrs):
+        """One more op; the number of the value that it makes."""
+        self.steps.append((op, operands, attrs))
+        return self.given + len(self.steps) - 1
+
+    def run(self, values):
+        """The result for these values, Tensors or Arrays."""
+        values = list(values)
+        for op, operands, attrs in self.steps:
+            values.append(op(*[values[number] for number in operands], **attrs))
+        return values[-1]
+
+
+class Term:
+    """A value of a plan, and what is known of it beforehand: the names of its axes, its shape."""
+
+    def __init__(self, plan, number, names, shape):
+        self.plan = plan
+        self.number = number
+        self.names = tuple(names)
+        self.shape = tuple(shape)
+
+    def lengths(self, names):
+        """The lengths of these axes."""
+        return tuple(self.shape[self.names.index(name)] for name in names)
+
+    def then(self, op, attrs, names, shape, *others):
+        """What an op makes of this term, and of others."""
+        operands = [term.number for term in (self, *others)]
+        return Term(self.plan, self.plan.add(op, operands, attrs), names, shape)
+
+    def without_repetition(self):
+        """Of two axes with the same name, the diagonal."""
+        names = self.names
+        name = next((name for name in names if names.count(name) > 1), None)
+        if name is None:
+            return self
+        first = names.index(name)
+        second = names.index(name, first + 1)
+        rest = [i for i in range(len(names)) if i not in (first, second)]
+        kept = [names[i] for i in rest] + [name]
+        shape = [self.shape[i] for i in rest] + [self.shape[first]]
+        axes = {"axis0": first, "axis1": second}
+        return self.then(diagonal, axes, kept, shape).without_repetition()
+
+    def summed(self, wanted):
+        """Summed over all axes but these."""
+        gone = tuple(i for i, name in enumerate(self.names) if name not in wanted)
+        kept = [name for name in self.names if name in wanted]
+        return self.then(sum_, {"axis": gone}, kept, self.lengths(kept)) if gone else self
+
+    def ordered(self, names):
+        """With all its axes in the order of these names."""
+        order = tuple(self.names.index(name) for name in names)
+        if order == tuple(range(len(order))):
+            return self
+        return self.then(permute, {"axes": order}, names, self.lengths(names))
+
+    def named(self, names, shape):
+        """The same elements with other axes."""
+        if self.shape == tuple(shape):
+            return Term(self.plan, self.number, names, shape)
+        return self.then(reshape, {"shape": tuple(shape)}, names, shape)
+
+    def dropped(self, gone):
+        """Without these axes, which have length 1."""
+        kept = [name for name in self.names if name not in gone]
+        return self.named(kept, self.lengths(kept))
+
+
+@lru_cache(maxsize=1024)
+def lower(subscripts, shapes, is_float):
+    """The plan of an expression, for operands of these shapes."""
+    operands, result = parse(subscripts, tuple(map(len, shapes)))
+    _check_sizes(subscripts, operands, shapes)
+    plan = Plan(len(shapes))
+    term, *pending = [
+        Term(plan, number, names, shape).without_repetition()
+        for number, (names, shape) in enumerate(zip(operands, shapes, strict=True))
+    ]
+    while pending:  # from left to right
+        other = pending.pop(0)
+        wanted = {*result, *[name for later in pending for name in later.names]}
+        term = _contract(term, other, wanted, is_float)
+    term.summed(result).ordered(result)
+    return plan
+
+
+def _contract(x, y, wanted, is_float):
+    """Two terms as one: their product, summed over what is not wanted any more."""
+    x_lengths, y_lengths = dict(zip(x.names, x.shape)), dict(zip(y.names, y.shape))
+    unlike = [name for name, n in x_lengths.items() if y_lengths.get(name, n) != n]
+    # where one is 1 and the other is not, the one has the same value all along: it needs no axis
+    x = x.dropped([name for name in unlike if x_lengths[name] == 1])
+    y = y.dropped([name for name in unlike if y_lengths[name] == 1])
+    x, y = x.summed(wanted | set(y.names)), y.summed(wanted | set(x.names))
+
+    both = [name for name in x.names if name in y.names]
+    batch = [name for name in both if name in wanted]
+    gone = [name for name in both if name not in wanted]
+    rows = [name for name in x.names if name not in both]
+    columns = [name for name in y.names if name not in both]
+    across, down, along = x.lengths(batch), x.lengths(rows), y.lengths(columns)
+    names, shape = (*batch, *rows, *columns), (*across, *down, *along)
+
+    by_row = x.ordered([*batch, *rows, *gone])
+    if not gone:
+        by_row = by_row.named(names, (*across, *down, *[1] * len(along)))
+        by_column = y.ordered([*batch, *columns])
+        by_column = by_column.named(names, (*across, *[1] * len(down), *along))
+        return by_row.then(mul, {}, names, shape, by_column)
+    m, n, k = prod(down), prod(along), prod(x.lengths(gone))
+    if is_float:
+        axes = (*batch, "m", "n")
+        by_row = by_row.named(axes, (*across, m, k))
+        by_column = y.ordered([*batch, *gone, *columns]).named(axes, (*across, k, n))
+        z = by_row.then(matmul, {}, axes, (*across, m, n), by_column)
+    else:  # of which there is no matrix product
+        axes = (*batch, "m", "n", "k")
+        by_row = by_row.named(axes, (*across, m, 1, k))
+        by_column = y.ordered([*batch, *columns, *gone]).named(axes, (*across, 1, n, k))
+        z = by_row.then(mul, {}, axes, (*across, m, n, k), by_column)
+        z = z.then(sum_, {"axis": -1}, axes[:-1], (*across, m, n))
+    return z.named(names, shape)
 
 
 def _einsum(*xs, subscripts):
     if not isinstance(subscripts, str):
         raise TypeError("einsum: write einsum('ij,jk->ik', x, y): the expression comes first")
-    shapes = [x.shape for x in xs]
-    operands, result = parse(subscripts, tuple(map(len, shapes)))
-    _check_sizes(subscripts, operands, shapes)
-    pending = [Term(x, axes) for x, axes in zip(xs, operands, strict=True)]
-    term = pending.pop(0).without_repetition()
-    term = term.summed({*result, *[name for other in pending for name in other.axes]})
-    while pending:  # from left to right
-        other = pending.pop(0).without_repetition()
-        wanted = {*result, *[name for later in pending for name in later.axes]}
-        term = _contract(term, other, wanted)
-    return term.ordered(result)
-
-
-class Term:
-    """A tensor or array x, and the names of its axes."""
-
-    def __init__(self, x, axes):
-        self.x = x
-        self.axes = tuple(axes)
-
-    def sizes(self, names):
-        """The lengths of these axes."""
-        return [self.x.shape[self.axes.index(name)] for name in names]
-
-    def without_repetition(self):
-        """Of axes with the same name, the diagonal."""
-        x, axes = self.x, list(self.axes)
-        while len(set(axes)) < len(axes):
-            name = next(name for name in axes if axes.count(name) > 1)
-            first = axes.index(name)
-            second = axes.index(name, first + 1)
-            x = diagonal(x, axis0=first, axis1=second)
-            axes = [other for i, other in enumerate(axes) if i not in (first, second)] + [name]
-        return Term(x, axes)
-
-    def summed(self, kept):
-        """Summed over all axes but these."""
-        gone = tuple(i for i, name in enumerate(self.axes) if name not in kept)
-        if not gone:
-            return self
-        return Term(sum_(self.x, axis=gone), [name for name in self.axes if name in kept])
-
-    def dropped(self, names):
-        """Without these axes, which have length 1."""
-        kept = [name for name in self.axes if name not in names]
-        return Term(_reshaped(self.x, tuple(self.sizes(kept))), kept)
-
-    def ordered(self, names):
-        """The array with its axes in the order of these names."""
-        order = tuple(self.axes.index(name) for name in names)
-        return self.x if order == tuple(range(len(order))) else permute(self.x, axes=order)
-
-    def grouped(self, *groups):
-        """The array with one axis for each group of names."""
-        names = [name for group in groups for name in group]
-        return self.shaped(names, [prod(self.sizes(group)) for group in groups])
-
-    def shaped(self, names, shape):
-        """The array with its axes in the order of these names, and then in another shape."""
-        return _reshaped(self.ordered(names), tuple(shape))
-
-
-def _reshaped(x, shape):
-    return x if x.shape == shape else reshape(x, shape=shape)
-
-
-def _contract(x, y, wanted):
-    """Two terms as one: their product, summed over what is not wanted any more."""
-    x_sizes, y_sizes = dict(zip(x.axes, x.x.shape)), dict(zip(y.axes, y.x.shape))
-    unlike = {name for name in x_sizes if y_sizes.get(name, x_sizes[name]) != x_sizes[name]}
-    # where one is 1 and the other is not, the one has the same value all along: it needs no axis
-    x = x.dropped({name for name in unlike if x_sizes[name] == 1})
-    y = y.dropped({name for name in unlike if y_sizes[name] == 1})
-    x = x.summed(wanted | set(y.axes))
-    y = y.summed(wanted | set(x.axes))
-
-    both = [name for name in x.axes if name in y.axes]
-    batch = [name for name in both if name in wanted]
-    gone = [name for name in both if name not in wanted]
-    rows = [name for name in x.axes if name not in both]
-    columns = [name for name in y.axes if name not in both]
-    axes = (*batch, *rows, *columns)
-    across, down, along = x.sizes(batch), x.sizes(rows), y.sizes(columns)
-    if not gone:
-        by_row = x.shaped([*batch, *rows], [*across, *down, *[1] * len(along)])
-        by_column = y.shaped([*batch, *columns], [*across, *[1] * len(down), *along])
-        return Term(by_row * by_column, axes)
-    if not x.x.dtype.is_float:  # of which there is no matrix product
-        by_row, by_column = x.grouped(batch, rows, (), gone), y.grouped(batch, (), columns, gone)
-        z = sum_(by_row * by_column, axis=-1)
-    elif batch:
-        z = matmul(x.grouped(batch, rows, gone), y.grouped(batch, gone, columns))
-    else:
-        z = matmul(x.grouped(rows, gone), y.grouped(gone, columns))
-    return Term(_reshaped(z, (*across, *down, *along)), axes)
+    return lower(subscripts, tuple([x.shape for x in xs]), xs[0].dtype.is_float).run(xs)
 
 
 # ---- the record -----------------------------------------------------------------------------

@@ -684,12 +684,12 @@ def _joined(arrays, op):
             shape = broadcast_shape(op, shape, index.shape)
         except ValueError as error:
             raise IndexError(str(error)) from None
-    joined = zeros(shape, int64)
-    for index, axis, length, _ in arrays:
+    joined = empty(shape, int64, prod(shape))
+    for place, (index, axis, length, _) in enumerate(arrays):
         strides = broadcast_strides(index.shape, contiguous_strides(index.shape), shape)
         walk = kernels.layout(shape, contiguous_strides(shape), strides)
         pointers = kernels.as_int64(index.data), kernels.as_int64(joined.data)
-        status = lib.tga_index_join(walk, length, *pointers)
+        status = lib.tga_index_join(walk, place == 0, length, *pointers)
         if status:
             _refuse_index(status, op, index, -length, length, axis)
     return joined
@@ -702,6 +702,8 @@ def index_by_arrays(x, items, op="getitem"):
         x = getitem(x, index=found.basic)
     if found.order is not None:
         x = permute(x, axes=found.order)
+    if found.covered == len(x.shape):
+        return take(x, found.places, axis=None)
     if found.covered > 1:
         x = reshape(x, shape=_merged(x.shape, found))
     return take(x, found.places, axis=found.axis)
