@@ -137,6 +137,25 @@ def clamp(x, min, max):
     return x.clone() if min is None and max is None else torch.clamp(x, min, max)
 
 
+def along_axis(function):
+    """What goes along an axis, of x flattened if there is none."""
+
+    def call(x, axis, **attrs):
+        return function(x.reshape(-1), 0, **attrs) if axis is None else function(x, axis, **attrs)
+
+    return call
+
+
+def cumsum(x, axis, reverse):
+    if not reverse:
+        return torch.cumsum(x, axis)
+    return torch.flip(torch.cumsum(torch.flip(x, [axis]), axis), [axis])
+
+
+def sort(x, axis, descending):
+    return torch.sort(x, dim=axis, descending=descending, stable=True)
+
+
 def roll(x, shift, axis):
     if isinstance(axis, tuple) and not isinstance(shift, tuple):
         shift = (shift,) * len(axis)
@@ -186,6 +205,11 @@ ADAPTERS = {
     "prod": one_by_one(torch.prod),
     "max": over_axes(torch.amax),
     "min": over_axes(torch.amin),
+    "count_nonzero": over_axes(lambda x, dim, keepdim: (x != 0).sum(dim=dim, keepdim=keepdim)),
+    "cumsum": along_axis(cumsum),
+    "cumprod": along_axis(torch.cumprod),
+    "sort": along_axis(lambda x, axis, descending: sort(x, axis, descending).values),
+    "argsort": along_axis(lambda x, axis, descending: sort(x, axis, descending).indices),
     "tile": lambda x, reps: torch.tile(x, (reps,) if isinstance(reps, int) else tuple(reps)),
     "repeat": repeat,
     "flip": lambda x, axis: torch.flip(x, axes_of(x, axis)),
