@@ -62,9 +62,18 @@ def _log(x):
     return nan if x < 0 else -inf if x == 0 else mp.log(x)
 
 
+def _exp(x):
+    """exp, sooner than mpmath, which multiplies large whole powers of e out."""
+    if 1e30 < abs(x) < inf:  # no float64 comes near; its logarithm still has 30 digits
+        return mp.ldexp(mpf(1), int(x / mp.ln2))
+    if abs(x) > 100 and mp.isint(x):
+        return mp.exp(x - mpf(0.5)) * mp.exp(mpf(0.5))
+    return mp.exp(x)
+
+
 def _erfc(x):
     if abs(x) > 10_000:  # mpmath cannot; what is left of it is no number of float64
-        return mp.exp(-x * x) if x > 0 else mpf(2)
+        return _exp(-x * x) if x > 0 else mpf(2)
     return mp.erfc(x)
 
 
@@ -75,7 +84,7 @@ def _periodic(function):
 FAR = mpf("1e400")  # stands for infinity, where the limit is looked for
 
 _PRIMITIVES = {
-    **{"exp": mp.exp, "log": _log, "sqrt": mp.sqrt, "erf": mp.erf, "erfc": _erfc},
+    **{"exp": _exp, "log": _log, "sqrt": mp.sqrt, "erf": mp.erf, "erfc": _erfc},
     **{"sin": _periodic(mp.sin), "cos": _periodic(mp.cos), "tanh": mp.tanh},
     **{"asin": mp.asin, "acos": mp.acos, "atan": mp.atan, "atan2": mp.atan2},
     **{"floor": mp.floor, "ceil": mp.ceil, "round": mp.nint},
