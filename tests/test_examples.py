@@ -140,6 +140,20 @@ def test_jobs_name_what_to_install(monkeypatch):
         load("common").for_each(abs, [(1,)], jobs=2)
 
 
+# ---- init_table.py --------------------------------------------------------------------------
+
+
+def test_init_table(tmp_path):
+    result = run("init_table", "--activations", "tanh,sigmoid", "--epochs", 1, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "sigmoid converges from 0 of 5" in result.stdout
+    assert "LSUV: safe" in result.stdout
+    rows = table(tmp_path / "init_out" / "table.csv")
+    assert len(rows) == 2 * 5
+    for row in rows:
+        assert (float(row["accuracy"]) > 0.6) == (row["activation"] == "tanh"), row
+
+
 # ---- mnist_mpi.py ---------------------------------------------------------------------------
 
 
