@@ -200,6 +200,8 @@ def test_frozen_parameter_is_left_alone():
     (p * q).sum().backward()
     adam.step()
     assert p.item() < 1.0 and q.item() == 1.0
+    adam.zero_grad()
+    assert p.grad is None and q.grad is None
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,8 @@ class Optimizer:
     def zero_grad(self):
         """Forget the gradients."""
         for p in self.parameters:
-            p.node.grad = None
+            if p.node is not None:  # which it is, if it was frozen
+                p.node.grad = None
 
     def state_dict(self):
         """All that a later step depends on but the parameters: a dict from str to Tensor.
