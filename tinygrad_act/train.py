@@ -13,11 +13,9 @@ import time
 from pathlib import Path
 
 from . import checkpoint, optim
-from .creation import arange
 from .data import batches, check_batch_size, checked_rows, permutation
 from .graph import no_grad
 from .nn import evaluating
-from .ops.arithmetic import where
 from .ops.random import default_generator
 from .tensor import Tensor
 
@@ -80,9 +78,9 @@ def accuracy(output, target):
     if target.shape == output.shape and (output.ndim < 2 or output.shape[-1] == 1):
         right = (output > 0.5) == (target > 0.5)
     elif target.shape == output.shape:
-        right = _largest(output) == _largest(target)
+        right = output.argmax(axis=-1) == target.argmax(axis=-1)
     elif not target.dtype.is_float and target.shape == output.shape[:-1]:
-        right = _largest(output) == target
+        right = output.argmax(axis=-1) == target
     else:
         raise ValueError(
             f"accuracy: output is {output.shape} but target is {target.dtype} of shape "
@@ -90,13 +88,6 @@ def accuracy(output, target):
             f"{output.shape[:-1]}"
         )
     return right.astype("float32").mean()
-
-
-def _largest(scores):
-    """The place of the largest number of each row, the first of those that are equal."""
-    classes = scores.shape[-1]
-    is_top = scores == scores.max(axis=-1, keepdims=True)
-    return where(is_top, arange(classes), classes).min(axis=-1)  # a row with nan has none
 
 
 METRICS = {"accuracy": accuracy}
