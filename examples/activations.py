@@ -11,15 +11,19 @@ import tinygrad_act as tga
 from tinygrad_act import Tensor
 from tinygrad_act.op import ACTIVATIONS
 
-# Not a number to a number: these are shown along a line through their inputs.
+
+def beside(x, other):
+    """Rows of two numbers: x and the other."""
+    return tga.stack([x, other], axis=-1)
+
+
+# Not of one number: these are shown along a line through their inputs.
 LINES = {
-    "maxout": ("maxout(x, -x/2)", lambda x: tga.stack([x, -x / 2], axis=-1).maxout().reshape(-1)),
-    "softmax": ("softmax(x, 0)[0]", lambda x: tga.stack([x, 0 * x], axis=-1).softmax()[:, 0]),
-    "softmin": ("softmin(x, 0)[0]", lambda x: tga.stack([x, 0 * x], axis=-1).softmin()[:, 0]),
-    "log_softmax": (
-        "log_softmax(x, 0)[0]",
-        lambda x: tga.stack([x, 0 * x], axis=-1).log_softmax()[:, 0],
-    ),
+    "maxout": ("maxout(x, -x/2)", lambda x: beside(x, -x / 2).maxout().reshape(-1)),
+    "glu": ("glu(x, x)", lambda x: tga.glu(beside(x, x)).reshape(-1)),
+    "softmax": ("softmax(x, 0)[0]", lambda x: tga.softmax(beside(x, 0 * x))[:, 0]),
+    "softmin": ("softmin(x, 0)[0]", lambda x: tga.softmin(beside(x, 0 * x))[:, 0]),
+    "log_softmax": ("log_softmax(x, 0)[0]", lambda x: tga.log_softmax(beside(x, 0 * x))[:, 0]),
 }
 
 
