@@ -11,6 +11,7 @@ arrays calls a fused kernel where there is one, and on tensors runs the record's
 formula, so that the derivative is itself recorded.
 """
 
+from functools import lru_cache
 from math import inf, prod
 
 from . import kernels
@@ -104,7 +105,10 @@ class Op:
         self.kinks = kinks
         self.conventions = conventions
         self._arity = -1 if self.variadic else len(self.inputs)
-        self.keep = _keeper((output, *self.inputs), saves.split(), self.variadic)
+        needed = saves.split()
+        self.keep = _keep_shapes
+        if not self.variadic:
+            self.keep = _keeper(*[name in needed for name in (output, *self.inputs)])
         given = [*self.inputs, *[f"{name}={value!r}" for name, value in self.defaults.items()]]
         self.__doc__ = f"{name}({'*' * self.variadic}{', '.join(given)})\n\n{conventions}"
         unknown = set(saves.split()) - {output, *self.inputs}
@@ -175,15 +179,21 @@ class Op:
         raise TypeError(f"{self.name}: needs a Tensor, not a number; write Tensor(...)")
 
 
-def _keeper(names, saves, variadic):
+@lru_cache
+def _keeper(*whole):
     """The function (y, *inputs) -> what the derivative needs: each array, or its shape alone.
 
-    It runs at every application of an op, so it is written out as source, once per op.
+    `whole` says of each whether it is needed whole.  The function runs at every application
+    of an op, so it is written out as source, once for all ops that keep the same.
     """
-    if variadic:
-        return lambda y, *inputs: (y.shape, *[x.shape for x in inputs])
-    kept = [name if name in saves else f"{name}.shape" for name in names]
+    names = [f"x{i}" for i in range(len(whole))]
+    kept = [x if needed else f"{x}.shape" for x, needed in zip(names, whole, strict=True)]
     return eval(f"lambda {', '.join(names)}: ({', '.join(kept)},)")
+
+
+def _keep_shapes(y, *inputs):
+    """The same of an op of any number of inputs."""
+    return (y.shape, *[x.shape for x in inputs])
 
 
 def _hint(name):
