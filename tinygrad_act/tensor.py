@@ -944,7 +944,7 @@ def _ternary(op, x, y, z):
     return tensor
 
 
-def _binary(op, x, y):
+def _binary(op, x, y, attrs=_NO_ATTRS):
     """Apply an op of two inputs, one of which may be a number or a NumPy array."""
     if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
         try:
@@ -953,14 +953,14 @@ def _binary(op, x, y):
             if all(isinstance(v, (Tensor, *_NUMBERS)) or is_numpy(v) for v in (x, y)):
                 raise
             return NotImplemented  # let the other operand try; else Python says it well
-    if x.array.dtype is not y.array.dtype:
-        return apply(op, (x, y), _NO_ATTRS)
     a, b = x.array, y.array
-    z = op.forward(a, b)
+    if a.dtype is not b.dtype:
+        return apply(op, (x, y), attrs)
+    z = op.forward(a, b, **attrs) if attrs else op.forward(a, b)
     p, q = x.node, y.node
     node = None
     if (p is not None or q is not None) and graph.mode.recording and z.dtype.is_float:
-        node = graph.Node(op, (p, q), op.keep(z, a, b), _NO_ATTRS, _array.writes)
+        node = graph.Node(op, (p, q), op.keep(z, a, b), attrs, _array.writes)
     tensor = _new(Tensor)
     tensor.array = z
     tensor.node = node
@@ -1017,6 +1017,10 @@ def apply(op, inputs, attrs):
         return _compose(op, inputs, attrs)
     if len(inputs) == 1:
         return _unary(op, inputs[0], attrs)
+    if len(inputs) == 2:
+        x, y = inputs
+        if type(x) is type(y) is Tensor and x.array.dtype is y.array.dtype:
+            return _binary(op, x, y, attrs)
     try:
         arrays = list(map(_array_of_tensor, inputs))
     except AttributeError:  # not all are Tensors yet
