@@ -4,6 +4,10 @@ A message names the op and shows the values that do not fit, so that the line of
 not be searched; where there is a right form, it shows that.
 """
 
+import copy
+import pickle
+import re
+
 import numpy as np
 import pytest
 
@@ -23,6 +27,24 @@ class Stranger:
 
     def __repr__(self):
         return "Stranger()"
+
+
+READ_ONLY = np.zeros(3, "float32")
+READ_ONLY.flags.writeable = False
+IMAGE, FILTERS = tga.zeros(1, 2, 5, 5), tga.zeros(3, 2, 3, 3)
+
+
+def used_twice():
+    y = (V.detach() * Tensor(1.0, requires_grad=True)).sum()
+    y.backward()
+    y.backward()
+
+
+def written_to_before_backward():
+    x = tga.ones(2)
+    y = (x * LEAF).sum()
+    x.fill_(3.0)
+    y.backward()
 
 
 CASES = [
@@ -358,6 +380,61 @@ CASES = [
     (lambda: setattr(V, "grad", V), RuntimeError, ["grad", "leaf"]),
     (lambda: setattr(V, "shape", (1, 3)), AttributeError, ["shape"]),
     (lambda: setattr(V, "spelling", 1), AttributeError, ["spelling"]),
+    (used_twice, RuntimeError, ["backward", "freed", "retain_graph=True"]),
+    (written_to_before_backward, RuntimeError, ["mul", "(2,)", "written to", "clone()"]),
+    (lambda: LEAF.register_hook("a"), TypeError, ["register_hook", "'a'"]),
+    (lambda: V.register_hook(print), RuntimeError, ["register_hook", "gradient"]),
+    (lambda: V.retain_grad(), RuntimeError, ["retain_grad", "gradient"]),
+    (lambda: grad(LEAF.sum(), Z + LEAF, allow_unused=False), ValueError, ["no output", "input 0"]),
+    (lambda: copy.deepcopy(LEAF * 2), RuntimeError, ["deepcopy", "mul", "detach()"]),
+    (lambda: pickle.dumps(LEAF * 2), RuntimeError, ["pickle", "mul", "detach()"]),
+    (lambda: tga.no_grad(print), TypeError, ["no_grad", "parentheses"]),
+    (lambda: tga.transform.grad(3), TypeError, ["value_and_grad", "function", "3"]),
+    (lambda: tga.jacobian("a"), TypeError, ["jacobian", "function", "'a'"]),
+    # ---- what arrays may not be
+    (lambda: Tensor(np.array([1, None])), TypeError, ["object", "no numbers"]),
+    (lambda: Tensor(np.array(["a"])), TypeError, ["str", "no numbers"]),
+    (lambda: Tensor(np.zeros(2, complex)), TypeError, ["complex128", "a.real and a.imag"]),
+    (lambda: F.astype("complex64"), TypeError, ["complex64", "a.real"]),
+    (lambda: F + np.zeros(3, complex), TypeError, ["complex128"]),
+    (lambda: F * 2j, TypeError, ["complex"]),
+    (lambda: Tensor(np.zeros(3, ">f4")), TypeError, ["float32", "native-endian", "astype"]),
+    (lambda: tga.from_numpy(np.zeros(3, ">f8")), TypeError, ["float64", "native-endian"]),
+    (lambda: Tensor(np.zeros(2, "datetime64[s]")), TypeError, ["datetime64", "no numbers"]),
+    (lambda: tga.from_numpy(READ_ONLY).fill_(1.0), ValueError, ["fill_", "read-only", "clone()"]),
+    (lambda: tga.from_numpy(READ_ONLY).__iadd__(1.0), ValueError, ["add in place", "read-only"]),
+    (lambda: tga.from_numpy(READ_ONLY).numpy(writable=True), ValueError, ["numpy", "read-only"]),
+    (lambda: tga.zeros(*[1] * 65), ValueError, ["zeros", "65 axes", "32"]),
+    (lambda: tga.zeros(1).reshape(*[1] * 65), ValueError, ["reshape", "65 axes"]),
+    (lambda: Tensor(np.zeros((1,) * 64)), ValueError, ["64 axes", "32"]),
+    (lambda: F.expand(2**61, 2, 3), ValueError, ["expand", "memory"]),
+    (lambda: tga.tile(F, 2**60), ValueError, ["tile", "memory"]),
+    (lambda: tga.repeat(F, 2**62), ValueError, ["repeat", "memory"]),
+    (lambda: np.linalg.inv(F), TypeError, ["np.linalg.inv", ".numpy()"]),
+    (lambda: np.add(F, 1, out=READ_ONLY), TypeError, ["np.add", "written"]),
+    (lambda: tga.from_dlpack(3), TypeError, ["from_dlpack", "__dlpack__", "3"]),
+    # ---- functions of each element
+    (lambda: F.clamp(min="a"), TypeError, ["clamp", "numbers", "min='a'"]),
+    (lambda: F.clamp(min=V), TypeError, ["clamp", "min", "gradient"]),
+    (lambda: F.softplus(beta=V), TypeError, ["softplus", "beta", "number"]),
+    (lambda: tga.lerp(F, V[:2], 0.5), ValueError, ["lerp", "(2, 3)", "(2,)"]),
+    (lambda: tga.atan2(F, V[:2]), ValueError, ["atan2", "(2, 3)", "(2,)"]),
+    (lambda: tga.hypot(I, I), TypeError, ["hypot", "int64", "astype"]),
+    (lambda: I.sin(), TypeError, ["sin", "int64", "astype"]),
+    (lambda: Z.softmin(), ValueError, ["softmin", "axis -1"]),
+    (lambda: tga.nn.Sequential(3), TypeError, ["activation", "function", "3"]),
+    # ---- convolution
+    (
+        lambda: tga.conv2d(IMAGE, tga.zeros(3, 3, 3, 3)),
+        ValueError,
+        ["conv2d", "(1, 2, 5, 5)", "2 channels"],
+    ),
+    (lambda: tga.conv2d(F, FILTERS), ValueError, ["conv2d", "(2, 3)", "channels"]),
+    (lambda: tga.conv2d(IMAGE, FILTERS, stride=0), ValueError, ["conv2d", "stride", "0"]),
+    (lambda: tga.conv2d(IMAGE, FILTERS, padding="big"), ValueError, ["conv2d", "'same'", "'big'"]),
+    (lambda: tga.conv2d(IMAGE, FILTERS, groups=2), ValueError, ["conv2d", "3 channels", "2"]),
+    (lambda: tga.conv2d(IMAGE, tga.zeros(3, 2, 9, 9)), ValueError, ["conv2d", "9 x 9", "5 x 5"]),
+    (lambda: tga.conv2d(IMAGE, FILTERS, tga.zeros(4)), ValueError, ["conv2d", "(4,)", "(3,)"]),
     # ---- scalars
     (lambda: Scalar("a"), (TypeError, ValueError), []),
     (lambda: Scalar(1.0) + "1", TypeError, ["add", "Scalar", "'1'"]),
@@ -397,3 +474,13 @@ def test_misuse(call, kind, words):
     assert "\n" not in message
     assert [x.numpy().tobytes() for x in (F, V, I, B, Z, LEAF)] == before
     assert LEAF.grad is None and tga.graph.mode.recording
+
+
+def test_there_are_many_and_they_differ():
+    """Not one sentence for everything: told apart without the names, numbers and shapes in it."""
+    messages = set()
+    for call, kind, _ in CASES:
+        with pytest.raises(kind) as raised:
+            call()
+        messages.add(re.sub(r"\([^)]*\)|'[^']*'|[\d.+-]+|^\w+:", "", str(raised.value)))
+    assert len(CASES) >= 250 and len(messages) >= 120

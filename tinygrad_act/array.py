@@ -188,6 +188,9 @@ def _pack(flat, dtype):
         largest = struct.unpack("f", b"\xff\xff\x7f\x7f")[0]
         return _pack([v if abs(v) <= largest else v * math.inf for v in flat], dtype)
     except struct.error:
+        for item in flat:
+            if not isinstance(item, (float, int)):
+                raise TypeError(f"there must be numbers, not {item!r}") from None
         raise OverflowError(f"a number does not fit {dtype}") from None
 
 

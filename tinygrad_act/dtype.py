@@ -92,10 +92,13 @@ def as_dtype(spec):
             name = numpy_dtype.name + (" (not native-endian)" if not numpy_dtype.isnative else "")
     if name in _BY_NAME:
         return _BY_NAME[name]
-    raise TypeError(
-        f"dtype {name or spec!r} is not one of float32, float64, int64, bool, uint8: "
-        f"cast first, for example with a.astype('float32')"
-    )
+    name = str(name or spec)
+    remedy = "cast first, for example with a.astype('float32')"
+    if name.startswith("complex"):
+        remedy = "take a.real and a.imag apart"
+    elif name.startswith(("object", "str", "bytes", "datetime", "timedelta", "void")):
+        remedy = "these are no numbers"
+    raise TypeError(f"dtype {name!r} is not one of float32, float64, int64, bool, uint8: {remedy}")
 
 
 def promote(x, y):

@@ -305,7 +305,7 @@ class Elementwise(Op):
             return self.on_integers(x, **attrs)
         if self.row < 0:
             return evaluate(self.stable, x.dtype, x, **attrs)
-        a, b = pair(attrs) if attrs else (0.0, 0.0)
+        a, b = pair(attrs, self.name) if attrs else (0.0, 0.0)
         y = empty(x.shape, x.dtype, x.size)
         if x.strides is None:
             lib.tga_unary_forward(self.row, x.dtype.code, x.size, x.data, y.data, a, b)
@@ -322,7 +322,7 @@ class Elementwise(Op):
             return (gy * self.derivative(*saved, dtype=gy.dtype, **attrs),)
         if type(s) is tuple:  # the row reads nothing, so any memory will do
             s = gy
-        a, b = pair(attrs) if attrs else (0.0, 0.0)
+        a, b = pair(attrs, self.name) if attrs else (0.0, 0.0)
         gx = empty(gy.shape, gy.dtype, gy.size)
         if gy.strides is None and s.strides is None:
             lib.tga_unary_backward(self.row, gy.dtype.code, gy.size, gy.data, s.data, gx.data, a, b)
@@ -344,24 +344,24 @@ class Elementwise(Op):
             from .scalar import Scalar
 
             return evaluate(self.stable, float64, Scalar(x, requires_grad=False), **attrs).data
-        return lib.tga_unary_scalar(self.row, float(x), *pair(attrs))
+        return lib.tga_unary_scalar(self.row, float(x), *pair(attrs, self.name))
 
 
 _NO_BOUND = {"min": -inf, "max": inf}  # what None means for the attribute of that name
 
 
-def pair(attrs):
+def pair(attrs, op):
     """The attributes as the two numbers that a C row takes."""
     for name, value in attrs.items():
         if hasattr(value, "requires_grad"):
-            raise TypeError(f"attribute {name!r} must be a number: no gradient flows to it")
+            raise TypeError(f"{op}: {name} must be a number: no gradient flows to it")
     try:
         values = [
             float(_NO_BOUND.get(name) if value is None else value) for name, value in attrs.items()
         ]
     except (TypeError, ValueError):
         given = ", ".join(f"{name}={value!r}" for name, value in attrs.items())
-        raise TypeError(f"attributes must be numbers, but there is {given}") from None
+        raise TypeError(f"{op}: attributes must be numbers, but there is {given}") from None
     return (*values, 0.0, 0.0)[:2]
 
 

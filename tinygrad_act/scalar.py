@@ -122,7 +122,8 @@ def _pull_back(node, gy):
     op = node.op
     if isinstance(op, Elementwise) and op.row >= 0:
         saved = node.saved[0 if op.row_reads_y else 1]
-        return [_constant(lib.tga_unary_backward_scalar(op.row, gy.data, saved, *pair(node.attrs)))]
+        attrs = pair(node.attrs, op.name)
+        return [_constant(lib.tga_unary_backward_scalar(op.row, gy.data, saved, *attrs))]
     return _rule(op, gy, [_constant(x) for x in node.saved], node.attrs)
 
 

@@ -86,8 +86,14 @@ def _fresh(x, what):
     return x
 
 
+def _check_function(function, what):
+    if not callable(function):
+        raise TypeError(f"{what}: needs a function of tensors, not {function!r}")
+
+
 def _evaluate(function, primals, what):
     """The function's result, and its inputs as a flat list of new tensors."""
+    _check_function(function, what)
     inputs = [_fresh(x, what) for x in _flatten(primals, f"{what}: the argument ")]
     return function(*_like(primals, inputs)), inputs
 
@@ -154,6 +160,7 @@ def value_and_grad(function, argnums=0):
     >>> value.item(), {name: slope.item() for name, slope in slopes.items()}
     (34.0, {'w': 26.0, 'b': 16.0})
     """
+    _check_function(function, "value_and_grad")
     several = isinstance(argnums, (tuple, list))
 
     @wraps(function)
@@ -383,6 +390,7 @@ def jacobian(function, argnums=0):
     >>> jacobian(lambda x: x * x)(Tensor([1.0, 2.0])).tolist()
     [[2.0, 0.0], [0.0, 4.0]]
     """
+    _check_function(function, "jacobian")
     several = isinstance(argnums, (tuple, list))
 
     @wraps(function)

@@ -350,6 +350,8 @@ class Activation(Module):
         function = name
         if isinstance(name, str):  # the method, where there is one, is a shorter way to the same
             function = getattr(Tensor, name, ACTIVATIONS[name])
+        if not callable(function):
+            raise TypeError(f"an activation must be a name or a function, not {function!r}")
         self.function = partial(function, **attrs) if attrs else function
         self.name = name
         self.attrs = attrs

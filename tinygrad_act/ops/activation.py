@@ -449,7 +449,7 @@ log_softmax = general(
 softmin = general(
     "softmin",
     "x",
-    forward=lambda x, axis: softmax.forward(-x, axis),
+    forward=lambda x, axis: softmax.forward(-x, normalized_axis(axis, x.ndim, "softmin")),
     vjp=(lambda gy, y, x, axis: y * (sum_(gy * y, axis=axis, keepdims=True) - gy),),
     saves="y",
     attrs={"axis": -1},

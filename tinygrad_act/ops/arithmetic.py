@@ -621,6 +621,11 @@ def _lerp(x, y, weight):
     return x + weight * (y - x)
 
 
+def _lerp_arrays(x, y, weight):
+    broadcast_shape("lerp", broadcast_shape("lerp", x.shape, y.shape), weight.shape)
+    return _lerp(x, y, weight)
+
+
 def _sample_lerp(random):
     whole = nested.draw_shape(random)
     return [nested.draw_numbers(random, nested.draw_part(random, whole)) for _ in range(3)], {}
@@ -629,7 +634,7 @@ def _sample_lerp(random):
 lerp = general(
     "lerp",
     "x y weight",
-    forward=_lerp,
+    forward=_lerp_arrays,
     vjp=(
         lambda gz, z, x, y, weight: _unbroadcast(gz * (1 - weight), x),
         lambda gz, z, x, y, weight: _unbroadcast(gz * weight, y),

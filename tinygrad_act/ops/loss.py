@@ -135,7 +135,7 @@ class ElementwiseLoss(General):
 
     def _number(self, attrs):
         """The attribute as C takes it."""
-        a = pair(attrs)[0]
+        a = pair(attrs, self.name)[0]
         text, is_legal = self.legal
         if not is_legal(a):
             (name,) = attrs
