@@ -21,6 +21,10 @@ from tinygrad_act.op import ACTIVATIONS, Binary, Elementwise, General
 from tinygrad_act.testing import gradcheck, gradgradcheck
 
 every_op = pytest.mark.parametrize("op", DIFFERENTIABLE, ids=by_name)
+# an op that is made of others has neither a rule nor a kernel: those of its parts are tested
+every_rule = pytest.mark.parametrize(
+    "op", [op for op in DIFFERENTIABLE if not op.composed], ids=by_name
+)
 in_both_precisions = pytest.mark.parametrize("precision", ["float32", "float64"])
 
 half_as_often = settings(max_examples=settings().max_examples // 2)  # many checks in each example
@@ -136,7 +140,7 @@ def test_gradcheck_leaves_its_inputs_as_they_were():
 # ---- the dot-product test -------------------------------------------------------------------
 
 
-@every_op
+@every_rule
 @given(data=st.data())
 def test_dot_product(op, data):
     """<v, J'w> = <Jv, w>: the backward pass is the transpose of the derivative."""
@@ -273,7 +277,7 @@ def assert_within(got, expected, bounds, call):
         assert not off.any(), f"{call}, leaf {place}: {a[off]} for {b[off]}, bound {bound[off]}"
 
 
-@every_op
+@every_rule
 @given(data=st.data())
 def test_float32_against_float64(op, data):
     call = data.draw(calls(op, most=12))
@@ -283,7 +287,7 @@ def test_float32_against_float64(op, data):
     assert_within(single, double, bounds_on_gradients(call, gy, "float32"), call)
 
 
-@every_op
+@every_rule
 @in_both_precisions
 @half_as_often
 @given(data=st.data())
@@ -297,7 +301,7 @@ def test_kernel_against_recorded_rule(op, precision, data):
     assert_within(by_kernel, by_rule, bounds_on_gradients(call, gy, precision), call)
 
 
-@every_op
+@every_rule
 @given(data=st.data())
 def test_constant_gradient_with_stride_0(op, data):
     """As `sum` hands it on: every element the same memory."""

@@ -218,6 +218,8 @@ ADAPTERS = {
     "tril": lambda x, k: torch.tril(x, k),
     "triu": lambda x, k: torch.triu(x, k),
     "diagonal": lambda x, offset, axis0, axis1: torch.diagonal(x, offset, axis0, axis1),
+    "trace": lambda x, offset, axis0, axis1: torch.diagonal(x, offset, axis0, axis1).sum(-1),
+    "einsum": lambda *xs, subscripts: torch.einsum(subscripts, *xs),
     "l1": loss(F.l1_loss),
     "mse": loss(F.mse_loss),
     "huber": loss(F.huber_loss),
