@@ -117,7 +117,7 @@ erfc = elementwise(
     df=lambda x: -(TWO_OVER_SQRT_PI * exp(-x * x)),
     saves="x",
     domain=(-4.0, 4.0),
-    max_ulp={"float32": 4.0, "float64": 6.0},
+    max_ulp={"float32": 6.8, "float64": 9.5},
     df_ulp={"float32": 2.0, "float64": 2.0},
     conventions="stays exact for large x, where 1 - erf(x) would be 0",
 )
@@ -140,7 +140,7 @@ log2 = elementwise(
     df=lambda x: 1 / (x * LN_2),
     saves="x",
     domain=(0.01, 50.0),
-    max_ulp={"float32": 1.6, "float64": 1.6},
+    max_ulp={"float32": 1.9, "float64": 1.9},
     df_ulp={"float32": 1.5, "float64": 1.5},
     conventions="exact at powers of 2; at 0 and below as log",
 )
@@ -151,7 +151,7 @@ log10 = elementwise(
     df=lambda x: 1 / (x * LN_10),
     saves="x",
     domain=(0.01, 50.0),
-    max_ulp={"float32": 1.9, "float64": 1.9},
+    max_ulp={"float32": 2.1, "float64": 2.1},
     df_ulp={"float32": 1.5, "float64": 1.5},
     conventions="at 0 and below as log",
 )
