@@ -37,6 +37,7 @@ LEFT_OUT = {
     "index_sum": "the transpose of take; PyTorch writes in place: index_add_",
     "scatter_sum": "the transpose of gather; PyTorch writes in place: scatter_add_",
     "diagonal_put": "the transpose of diagonal; PyTorch writes in place",
+    "conv2d_weight": "compared as the gradient of conv2d",
 }
 
 # PyTorch cannot differentiate these twice, or not exactly.
@@ -156,6 +157,26 @@ def sort(x, axis, descending):
     return torch.sort(x, dim=axis, descending=descending, stable=True)
 
 
+def norm(x, p, axis, keepdims):
+    axes = axes_of(x, axis)
+    if not axes and x.ndim:  # of nothing but the number itself
+        return x.abs() if p else (x != 0).double()
+    return torch.linalg.vector_norm(x, p, axes or None, keepdims)
+
+
+def convolution(function):
+    """PyTorch pads both sides alike; so what differs is padded before."""
+
+    def convolve(x, w, b=None, *, padding, **attrs):
+        assume(padding != "same" or np.max(attrs["stride"]) == 1)  # there it is for stride 1
+        if isinstance(padding, (tuple, list)):
+            pairs = [padding] if x.ndim == 3 else [np.broadcast_to(p, 2).tolist() for p in padding]
+            x, padding = F.pad(x, [n for pair in reversed(pairs) for n in pair]), 0
+        return function(x, w, b, padding=padding, **attrs)
+
+    return convolve
+
+
 def roll(x, shift, axis):
     if isinstance(axis, tuple) and not isinstance(shift, tuple):
         shift = (shift,) * len(axis)
@@ -205,6 +226,21 @@ ADAPTERS = {
     "prod": one_by_one(torch.prod),
     "max": over_axes(torch.amax),
     "min": over_axes(torch.amin),
+    "amax": over_axes(torch.amax),
+    "amin": over_axes(torch.amin),
+    "var": over_axes(torch.var),
+    "std": over_axes(torch.std),
+    "logsumexp": over_axes(torch.logsumexp),
+    "norm": norm,
+    "argmax": lambda x, axis, keepdims: torch.argmax(x, axis, keepdims),
+    "argmin": lambda x, axis, keepdims: torch.argmin(x, axis, keepdims),
+    "any": lambda x, axis, keepdims: one_by_one(torch.any)(x != 0, axis, keepdims),
+    "all": lambda x, axis, keepdims: one_by_one(torch.all)(x != 0, axis, keepdims),
+    "prelu": lambda x, w: F.prelu(x, w.reshape(-1)),
+    "glu": lambda x, axis: F.glu(x, axis),
+    "bilinear": lambda x1, x2, w, b: F.bilinear(x1, x2, w, b),
+    "conv1d": convolution(F.conv1d),
+    "conv2d": convolution(F.conv2d),
     "count_nonzero": over_axes(lambda x, dim, keepdim: (x != 0).sum(dim=dim, keepdim=keepdim)),
     "cumsum": along_axis(cumsum),
     "cumprod": along_axis(torch.cumprod),
