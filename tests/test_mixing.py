@@ -248,6 +248,107 @@ def test_softmax_row_depends_on_itself_alone(is_log, dtype, isa):
     assert same_bits(one[0], two[0]) and same_bits(one[1], two[1])
 
 
+# ---- gates ----------------------------------------------------------------------------------
+
+GATE_SHAPES = [(n,) for n in (*range(0, 36), 64, 67)]
+GATE_SHAPES += [(3, 5), (7, 1), (2, 33), (3, 2, 4), (2, 5, 17), (4, 3, 2, 2), (2, 0, 3)]
+
+
+def test_prelu_has_the_bits_of_leaky_relu(dtype, isa):
+    """One slope, or one for each channel, wherever an element lies."""
+    for shape in GATE_SHAPES:
+        x, gy = numbers(dtype, (2, *shape), len(shape))
+        counts = {1, shape[1] if len(shape) > 1 else 1} - {0}
+        for count in counts:
+            slopes = numbers(dtype, (count,), 7)
+            p, w = Tensor(x, requires_grad=True), Tensor(slopes, requires_grad=True)
+            y = p.prelu(w)
+            gx, gw = tga.grad(y, [p, w], Tensor(gy))
+            for c in range(count):
+                at = (slice(None), slice(c, c + 1)) if count > 1 else ...
+                one = Tensor(x[at], requires_grad=True)
+                slope = slopes[c].item()
+                expected = one.leaky_relu(slope)
+                assert same_bits(y.numpy()[at], expected.numpy()), shape
+                (g,) = tga.grad(expected, one, Tensor(gy[at]))
+                assert same_bits(gx.numpy()[at], g.numpy()), shape
+                terms = np.where(x[at] > 0, 0, gy[at] * x[at])
+                bound = np.finfo(dtype).eps * 8 * np.abs(terms).sum()
+                assert abs(gw.numpy()[c] - math.fsum(terms.ravel().tolist())) <= bound
+
+
+def test_glu_has_the_bits_of_its_parts(dtype, isa):
+    for shape in GATE_SHAPES:
+        for axis in range(len(shape)):
+            whole = [2 * n if i == axis else n for i, n in enumerate(shape)]
+            x = Tensor(numbers(dtype, whole, 5), requires_grad=True)
+            before = (slice(None),) * axis
+            passed, gate = x[(*before, slice(shape[axis]))], x[(*before, slice(shape[axis], None))]
+            y = tga.glu(x, axis=axis)
+            assert same_bits(y.numpy(), (passed * gate.sigmoid()).numpy())
+            gy = Tensor(numbers(dtype, shape, 6))
+            (gx,) = tga.grad(y, x, gy)
+            to_passed = gx[(*before, slice(shape[axis]))].numpy()
+            assert same_bits(to_passed, (gy * gate.sigmoid()).numpy())
+
+
+def test_gates_and_rows_on_two_threads(dtype):
+    x = Tensor(numbers(dtype, (3, 4, 30_000)), requires_grad=True)
+    w = Tensor(numbers(dtype, (4,)), requires_grad=True)
+
+    def results():
+        outputs = [x.prelu(w), x.glu(axis=1), x.logsumexp(axis=2), x.var(axis=(1, 2)), x.norm()]
+        outputs += [x.cumsum(axis=2), x.cumprod(axis=0)]
+        for y in outputs:
+            yield y.numpy()
+            yield from [g.numpy() for g in tga.grad(y, [x, w], tga.ones_like(y))]
+        yield from [x.argmax(axis=1).numpy(), x.detach()[:, :, :3000].argsort().numpy()]
+
+    with threads(1):
+        one = list(results())
+    with threads(2):
+        for a, b in zip(one, results(), strict=True):
+            assert same_bits(a, b)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_gates_and_rows_touch_nothing_else(dtype, isa):
+    """Every size, at both borders of guarded pages."""
+    code = CODES[dtype]
+
+    def work(report):
+        pages = [GuardedPage() for _ in range(4)]
+        for n in range(1, 68):
+            report(f"{n}")
+            for place in ("at_end", "at_start"):
+                x, y, gy, terms = [getattr(page, place)(n, dtype) for page in pages]
+                x[:], gy[:] = 0.5, 1.0
+                p, q, g, t = map(pointer, (x, y, gy, terms))
+                one = pointer(np.full(n, 0.25, dtype))
+                for around in ((1, 1, n), (1, n, 1)):
+                    lib.tga_prelu_forward(code, *around, p, one, q)
+                    lib.tga_prelu_backward(code, *around, g, p, one, q, t)
+                lib.tga_var_backward(code, 1, n, 1.0, one, p, q)
+                lib.tga_logsumexp_backward(code, 1, n, one, one, p, q)
+                for direction in (0, 1):
+                    lib.tga_cumulate(code, 0, direction, 1, n, 1, p, q)
+                    lib.tga_cumulate(code, 1, direction, 1, 1, n, p, q)
+                lib.tga_cumprod_backward(code, 1, n, 1, g, p, q)
+                if n % 2 == 0:
+                    lib.tga_glu_forward(code, 1, n // 2, p, q)
+                    lib.tga_glu_backward(code, 1, n // 2, g, p, q)
+                result = getattr(pages[1], place)(1, dtype)
+                lib.tga_var_forward(code, 1, n, 1.0, p, pointer(result))
+                lib.tga_norm_forward(code, 1, n, p, pointer(result))
+                lib.tga_logsumexp_forward(code, 1, n, p, pointer(result))
+                places = kernels.as_int64(pointer(getattr(pages[2], place)(n, "int64")))
+                lib.tga_argsort(code, 0, 1, n, 1, p, places)
+                lib.tga_argmax(code, 0, 1, n, p, places)
+
+    status, last = in_child(work)
+    assert status == 0, f"{last}: signal {-status}" if status < 0 else last
+
+
 # ---- maxout ---------------------------------------------------------------------------------
 
 

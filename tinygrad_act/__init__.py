@@ -123,6 +123,7 @@ from .ops.arithmetic import (
 )
 from .ops.arithmetic import pow_ as pow
 from .ops.arithmetic import round_ as round
+from .ops.axis import argsort, cumprod, cumsum, sort, topk
 from .ops.convolution import conv1d, conv2d, conv2d_weight, conv_transpose2d
 from .ops.einsum import bilinear, einsum
 from .ops.indexing import (
@@ -169,16 +170,11 @@ from .ops.reduction import (
     amin,
     argmax,
     argmin,
-    argsort,
     count_nonzero,
-    cumprod,
-    cumsum,
     logsumexp,
     mean,
     norm,
-    sort,
     std,
-    topk,
     var,
 )
 from .ops.reduction import any_ as any

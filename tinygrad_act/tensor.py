@@ -37,6 +37,7 @@ from .formula import interpreter
 from .op import array_of, kernels, number_dtype
 from .ops import activation as act
 from .ops import arithmetic as arith
+from .ops import axis as along
 from .ops import indexing, linalg, rearrange, reduction
 from .ops import shape as shapes
 
@@ -752,20 +753,20 @@ class Tensor:
         return _unary(reduction.norm, self, {"p": p, "axis": axis, "keepdims": keepdims})
 
     def cumsum(self, axis=None, reverse=False):
-        return _unary(reduction.cumsum, self, {"axis": axis, "reverse": reverse})
+        return _unary(along.cumsum, self, {"axis": axis, "reverse": reverse})
 
     def cumprod(self, axis=None):
-        return _unary(reduction.cumprod, self, {"axis": axis})
+        return _unary(along.cumprod, self, {"axis": axis})
 
     def argsort(self, axis=-1, descending=False):
-        return _unary(reduction.argsort, self, {"axis": axis, "descending": descending})
+        return _unary(along.argsort, self, {"axis": axis, "descending": descending})
 
     def sort(self, axis=-1, descending=False):
-        return reduction.sort(self, axis=axis, descending=descending)
+        return along.sort(self, axis=axis, descending=descending)
 
     def topk(self, k, axis=-1, largest=True):
         """The k largest elements along an axis and their places: see `tinygrad_act.topk`."""
-        return reduction.topk(self, k, axis, largest)
+        return along.topk(self, k, axis, largest)
 
     def max(self, axis=None, keepdims=False):
         return _unary(reduction.max_, self, {"axis": axis, "keepdims": keepdims})
