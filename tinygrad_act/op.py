@@ -498,12 +498,12 @@ class Binary(Op):
         gx = gy = None
         if parents[0] is not None:
             gx = rule_x(gz, z, x, y)
-            shape = shape_of(x)
+            shape = x if type(x) is tuple else x.shape  # shape_of, written out
             if gx.shape != shape:
                 gx = unbroadcast(gx, shape)
         if parents[1] is not None:
             gy = rule_y(gz, z, x, y)
-            shape = shape_of(y)
+            shape = y if type(y) is tuple else y.shape
             if gy.shape != shape:
                 gy = unbroadcast(gy, shape)
         return gx, gy
