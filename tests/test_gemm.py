@@ -292,7 +292,7 @@ def test_linear_is_gemm_and_sum(dtype, isa):
 def test_linear_with_activation_is_both(op, dtype, isa):
     """One pass or two: the same bits, on any path, whether the product is kept or not."""
     rng = np.random.default_rng(13)
-    code, attrs = CODES[dtype], pair(op.defaults)
+    code, attrs = CODES[dtype], pair(op.defaults, op.name)
     for m, n, k in [(4, 5, 5), (1, 1, 1), (3, 2, 0), (0, 3, 2), (33, 17, 20), *LARGE_LAYERS]:
         x, w = rng.normal(0, 1, (m, k)).astype(dtype), rng.normal(0, 1, (n, k)).astype(dtype)
         b = rng.normal(0, 1, n).astype(dtype)

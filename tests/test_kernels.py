@@ -57,7 +57,7 @@ GRAIN = 32768  # csrc/elementwise.c: more elements are worth a second thread
 def forward(op, x, attrs=None, y=None):
     """The C row on contiguous NumPy memory."""
     y = np.empty_like(x) if y is None else y
-    a, b = pair(op.complete(attrs or {}))
+    a, b = pair(op.complete(attrs or {}), op.name)
     dtype = CODES[x.dtype.name]
     assert lib.tga_unary_forward(op.row, dtype, x.size, pointer(x), pointer(y), a, b) == 0
     return y
@@ -66,7 +66,7 @@ def forward(op, x, attrs=None, y=None):
 def backward(op, gy, saved, attrs=None, gx=None):
     """The C row's backward on contiguous NumPy memory."""
     gx = np.empty_like(gy) if gx is None else gx
-    a, b = pair(op.complete(attrs or {}))
+    a, b = pair(op.complete(attrs or {}), op.name)
     dtype = CODES[gy.dtype.name]
     status = lib.tga_unary_backward(
         op.row, dtype, gy.size, pointer(gy), pointer(saved), pointer(gx), a, b
@@ -659,7 +659,7 @@ def test_guard_guards():
 
 
 def unary_call(op, code):
-    a, b = pair(op.defaults)
+    a, b = pair(op.defaults, op.name)
 
     def call(x, y, gy):
         x[:], gy[:] = 0.5, 1
