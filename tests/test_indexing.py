@@ -103,6 +103,15 @@ def test_as_numpy(drawn, how, layout, value):
     assert target.tolist() == changed.tolist()
 
 
+def test_an_ellipsis_parts_arrays_even_where_it_stands_for_no_axis():
+    a = np.arange(6.0).reshape(2, 3)
+    x = Tensor(a)
+    for index in ((0, ..., [1, 2]), (slice(None), False, ..., 0), ([[0], [1]], ..., [1, 2])):
+        assert x[index].shape == a[index].shape and x[index].tolist() == a[index].tolist()
+    b = np.arange(24.0).reshape(2, 3, 4)
+    assert Tensor(b)[[0, 1], ..., [1, 2]].tolist() == b[[0, 1], ..., [1, 2]].tolist()
+
+
 @pytest.mark.parametrize("layout", ["transposed", "reversed", "spaced", "of a slice"])
 def test_assignment_into_a_view(layout):
     """Into memory of which the view shows a part, or in another order."""

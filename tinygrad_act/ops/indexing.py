@@ -626,11 +626,16 @@ def resolve(shape, items, op):
         For indices out of range, too many of them, masks of another shape, arrays that do
         not broadcast or are of floats.
     """
-    items = _without_dots(shape, items, op)
+    unnamed = _count_unnamed(shape, items, op)
     basic, arrays, stood = [], [], []
     of_x = of_view = 0  # axes passed so far
     for place, item in enumerate(items):
-        if isinstance(item, Array):
+        if item is Ellipsis:  # parts what is on either side, even where it stands for no axis
+            basic += [slice(None)] * unnamed
+            of_view += unnamed
+            of_x += unnamed
+        elif isinstance(item, Array):
+            stood.append(place)
             count = item.ndim if item.dtype is bool_ else 1
             lengths = shape[of_x : of_x + count]
             if item.dtype is bool_:
@@ -641,12 +646,15 @@ def resolve(shape, items, op):
             basic += [slice(None)] * count or [None]
             of_view += count or 1
             of_x += count
-        else:
+        elif item is None or isinstance(item, slice):
             basic.append(item)
-            of_view += item is None or isinstance(item, slice)
+            of_view += 1
             of_x += item is not None
-        if item is not None and not isinstance(item, slice):
+        else:
             stood.append(place)
+            basic.append(item)
+            of_x += 1
+    of_view += len(shape) - of_x  # the axes that follow, if no Ellipsis stands for them
     axes = [axis for *_, own in arrays for axis in own]
     axis, order = axes[0], None
     if any(b != a + 1 for a, b in pairwise(stood)):
@@ -659,21 +667,18 @@ def _check_mask(mask, lengths, op):
         raise IndexError(f"{op}: a mask of shape {mask.shape} stands where the array has {lengths}")
 
 
-def _without_dots(shape, items, op):
-    """The items with a slice for each axis that none of them names."""
+def _count_unnamed(shape, items, op):
+    """How many axes no item names."""
     named = sum(
         item.ndim if isinstance(item, Array) and item.dtype is bool_ else 1
         for item in items
         if item is not None and item is not Ellipsis
     )
-    dots = [place for place, item in enumerate(items) if item is Ellipsis]
-    if len(dots) > 1:
+    if sum(item is Ellipsis for item in items) > 1:
         raise IndexError(f"{op}: an index can have only one Ellipsis")
     if named > len(shape):
         raise IndexError(f"{op}: {named} indices for an array of shape {shape}")
-    place = dots[0] if dots else len(items)
-    rest = (slice(None),) * (len(shape) - named)
-    return (*items[:place], *rest, *items[place + 1 :])
+    return len(shape) - named
 
 
 def _joined(arrays, op):
