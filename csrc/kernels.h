@@ -160,6 +160,23 @@ typedef struct {
                     void *gw, void *gb);
 } tga_conv_kernels;
 
+/* Pooling of one plane; see pool.tmpl.h. */
+typedef struct {
+    void (*max_forward)(const tga_window *w, const void *x, void *y);
+    void (*max_backward)(const tga_window *w, const void *gy, const void *x, void *gx);
+    void (*max_index)(const tga_window *w, const void *x, int64_t *index);
+    void (*avg_forward)(const tga_window *w, int with_padding, const void *x, void *y);
+    void (*avg_backward)(const tga_window *w, int with_padding, const void *gy, void *gx);
+} tga_pool_kernels;
+
+/* One set to mean 0 and variance 1; see standardize.tmpl.h. */
+typedef struct {
+    void (*forward)(int64_t outer, int64_t step, int64_t inner, double eps, const void *x, void *y,
+                    void *mean, void *variance);
+    void (*backward)(int64_t outer, int64_t step, int64_t inner, double eps, const void *gy,
+                     const void *x, void *gx);
+} tga_standardize_kernels;
+
 /* Random numbers from block number `block` on: uniform in [a, b), or normal of mean
  * a and standard deviation b.  The same on every instruction set. */
 typedef void tga_random_fn(uint64_t key, uint64_t block, int64_t n, double a, double b, void *y);
@@ -191,6 +208,8 @@ typedef struct {
     tga_sum_squares_fn *sum_squares[2];
     tga_gemm_kernels gemm[2];
     tga_conv_kernels conv[2];
+    tga_pool_kernels pool[2];
+    tga_standardize_kernels standardize[2];
     tga_random_fn *random_uniform[2], *random_normal[2];
 } tga_kernels;
 

@@ -47,6 +47,8 @@ TARGET_ON(TARGET)
 #include "update.tmpl.h"
 #include "gemm.tmpl.h"
 #include "conv.tmpl.h"
+#include "pool.tmpl.h"
+#include "standardize.tmpl.h"
 #undef T_BITS
 
 #define T_BITS 64
@@ -61,6 +63,8 @@ TARGET_ON(TARGET)
 #include "update.tmpl.h"
 #include "gemm.tmpl.h"
 #include "conv.tmpl.h"
+#include "pool.tmpl.h"
+#include "standardize.tmpl.h"
 #include "random.tmpl.h" /* once: it serves both dtypes */
 #undef T_BITS
 
@@ -122,6 +126,8 @@ const tga_kernels TGA_PASTE(tga_kernels, ISA) = {
     .sum_squares = {sum_squares_f32, sum_squares_f64},
     .gemm = {GEMM_TABLE(f32), GEMM_TABLE(f64)},
     .conv = {CONV_TABLE(f32), CONV_TABLE(f64)},
+    .pool = {POOL_TABLE(f32), POOL_TABLE(f64)},
+    .standardize = {STANDARDIZE_TABLE(f32), STANDARDIZE_TABLE(f64)},
     .random_uniform = {random_uniform_f32, random_uniform_f64},
     .random_normal = {random_normal_f32, random_normal_f64},
 };

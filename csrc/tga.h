@@ -192,6 +192,33 @@ int tga_conv_backward_w(int dtype, int64_t n, int64_t groups, int64_t ci, int64_
                         const tga_window *window, const void *gy, const void *x, void *gw,
                         void *gb);
 
+/* ---- pooling --------------------------------------------------------------- */
+/* x: (planes, in), y: (planes, out), contiguous; each window sees at least one element.
+ * max: the largest that a window sees, the first of several, a nan before all; index: where it is
+ * in its plane.  avg (no dilation): the mean, for which the padding counts or does not. */
+int tga_max_pool_forward(int dtype, int64_t planes, const tga_window *window, const void *x,
+                         void *y);
+int tga_max_pool_backward(int dtype, int64_t planes, const tga_window *window, const void *gy,
+                          const void *x, void *gx);
+int tga_max_pool_index(int dtype, int64_t planes, const tga_window *window, const void *x,
+                       int64_t *index);
+int tga_avg_pool_forward(int dtype, int64_t planes, const tga_window *window, int with_padding,
+                         const void *x, void *y);
+int tga_avg_pool_backward(int dtype, int64_t planes, const tga_window *window, int with_padding,
+                          const void *gy, void *gx);
+
+/* ---- normalisation --------------------------------------------------------- */
+/* x: (outer, sets, inner), contiguous.  Each set is brought to mean 0 and variance 1, or a little
+ * less: y = (x - mean) / sqrt(variance + eps).  mean, variance: (sets).  Of forward's results
+ * those may be NULL that are not wanted. */
+int tga_standardize_forward(int dtype, int64_t outer, int64_t sets, int64_t inner, double eps,
+                            const void *x, void *y, void *mean, void *variance);
+int tga_standardize_backward(int dtype, int64_t outer, int64_t sets, int64_t inner, double eps,
+                             const void *gy, const void *x, void *gx);
+/* running[i] = (1 - rate) * running[i] + rate * factor * value[i] */
+int tga_running_update(int dtype, int64_t n, double rate, double factor, const void *value,
+                       void *running);
+
 /* ---- indexing by arrays of integers -------------------------------------- */
 /* Three axes, (outer, count, inner), strides (y, x, index); along the middle one x has `length`
  * places.  gather: y[o, j, i] = x[o, index[o, j, i], i]; scatter puts y to there, scatter_add adds
@@ -245,6 +272,12 @@ int tga_cross_entropy_backward(int dtype, int reduction, int64_t rows, int64_t c
  * call moves on.  Element i depends on the state and i alone. */
 int tga_random_uniform(int dtype, void *state, int64_t n, double low, double high, void *y);
 int tga_random_normal(int dtype, void *state, int64_t n, double mean, double std, void *y);
+
+/* mask[i] = 1 with probability 1 - p, else 0; apply: y[i] = mask[i / inner] ? x[i] * scale + shift
+ * : fill, for n * inner elements. */
+int tga_dropout_mask(void *state, int64_t n, double p, uint8_t *mask);
+int tga_dropout_apply(int dtype, int64_t n, int64_t inner, const uint8_t *mask, const void *x,
+                      double scale, double shift, double fill, void *y);
 
 /* ---- parameter updates --------------------------------------------------- */
 /* One step of an optimizer, for `count` parameters p of size[j] elements each, with

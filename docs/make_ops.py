@@ -44,6 +44,9 @@ TITLES = {
     "indexing": "Indexing",
     "linalg": "Linear algebra",
     "convolution": "Convolution",
+    "pooling": "Pooling",
+    "normalisation": "Normalisation",
+    "dropout": "Dropout",
     "loss": "Losses",
 }
 

@@ -38,6 +38,9 @@ LEFT_OUT = {
     "scatter_sum": "the transpose of gather; PyTorch writes in place: scatter_add_",
     "diagonal_put": "the transpose of diagonal; PyTorch writes in place",
     "conv2d_weight": "compared as the gradient of conv2d",
+    "standardize": "what the norms are made of; PyTorch has none",
+    "drop": "PyTorch has no dropout by a given mask",
+    "dropout2d": "at random; PyTorch takes images alone",
 }
 
 # PyTorch cannot differentiate these twice, or not exactly.
@@ -195,7 +198,33 @@ def pad(x, width, mode, value):
     return F.pad(x, flat, value=value)
 
 
+def batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps):
+    running = [
+        None if v is None else torch.tensor(v, dtype=x.dtype) for v in (running_mean, running_var)
+    ]
+    training = training or running_mean is None
+    return F.batch_norm(x, *running, weight, bias, training, momentum, eps)
+
+
+def group_norm(x, weight, bias, groups, eps):
+    assume(x.numel() > x.shape[0] * groups)  # PyTorch refuses sets of one
+    return F.group_norm(x, groups, weight, bias, eps)
+
+
 ADAPTERS = {
+    "max_pool2d": lambda x, size, **attrs: F.max_pool2d(x, size, **attrs),
+    "max_pool2d_index": lambda x, size, **attrs: F.max_pool2d(
+        x, size, return_indices=True, **attrs
+    )[1],
+    "avg_pool2d": lambda x, size, **attrs: F.avg_pool2d(x, size, **attrs),
+    "adaptive_avg_pool2d": lambda x, size: F.adaptive_avg_pool2d(x, size),
+    "batch_norm": batch_norm,
+    "group_norm": group_norm,
+    "layer_norm": lambda x, weight, bias, shape, eps: F.layer_norm(
+        x, shape or x.shape[-1:], weight, bias, eps
+    ),
+    "dropout": lambda x, p, training: F.dropout(x, p, training),
+    "alpha_dropout": lambda x, p, training: F.alpha_dropout(x, p, training),
     "div": torch.div,
     "identity": lambda x: x.clone(),
     "clamp": clamp,

@@ -125,6 +125,7 @@ from .ops.arithmetic import pow_ as pow
 from .ops.arithmetic import round_ as round
 from .ops.axis import argsort, cumprod, cumsum, sort, topk
 from .ops.convolution import conv1d, conv2d, conv2d_weight, conv_transpose2d
+from .ops.dropout import alpha_dropout, drop, dropout, dropout2d
 from .ops.einsum import bilinear, einsum
 from .ops.indexing import (
     embedding,
@@ -151,6 +152,8 @@ from .ops.loss import (
     nll,
     smooth_l1,
 )
+from .ops.normalisation import batch_norm, group_norm, layer_norm, standardize
+from .ops.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d, max_pool2d_index
 from .ops.rearrange import (
     chunk,
     diagonal,

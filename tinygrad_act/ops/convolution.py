@@ -15,37 +15,13 @@ from functools import lru_cache
 from math import prod
 
 from ..array import contiguous, empty
-from ..dtype import bool_, float32, float64, int64, uint8
-from ..op import Composed, General, kernels, needs_float, register
+from ..op import General, kernels, needs_float, register
 from . import nested
+from .absent import ComposedWithAbsent, GeneralWithAbsent
 from .reduction import sum_
 from .shape import getitem, reshape
 
 lib = kernels.lib
-
-NO_BIAS = {dtype: empty((0,), dtype, 0) for dtype in (float32, float64, int64, uint8, bool_)}
-
-
-class WithBias:
-    """Of an op with inputs (x, w, b): b may be left out or None."""
-
-    def __call__(self, *inputs, **attrs):
-        """Apply the op; an array without elements stands for no bias."""
-        if len(inputs) >= 2 and (len(inputs) == 2 or inputs[2] is None):
-            b = attrs.pop("b", None) if len(inputs) == 2 else None
-            if b is None:
-                b = NO_BIAS.get(getattr(inputs[1], "dtype", None), NO_BIAS[float32])
-            inputs = (*inputs[:2], b, *inputs[3:])
-        return super().__call__(*inputs, **attrs)
-
-
-class Convolution(WithBias, General):
-    """A `General` op with a bias that may be left out."""
-
-
-class ComposedConvolution(WithBias, Composed):
-    """A `Composed` op with a bias that may be left out."""
-
 
 # ---- where the window goes ------------------------------------------------------------------
 
@@ -136,9 +112,9 @@ class Window:
         self.c = kernels.window(image, out, size, stride, before, dilation)
 
 
-def _hashable(value):
+def hashable(value):
     """Lists as tuples, so that a cache can keep what follows from them."""
-    return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
+    return tuple(map(hashable, value)) if isinstance(value, (list, tuple)) else value
 
 
 @lru_cache(maxsize=2048, typed=True)
@@ -222,7 +198,7 @@ def _conv2d_window(x, w, groups, op="conv2d", **attrs):
             f"{op}: x is {x.shape} but w is {w.shape}: with groups = {groups} w must have "
             f"{x.shape[1] // groups} channels in, not {w.shape[1]}"
         )
-    attrs = {name: _hashable(value) for name, value in attrs.items()}
+    attrs = {name: hashable(value) for name, value in attrs.items()}
     return _forward_window(op, x.shape[2:], w.shape[2:], **attrs)
 
 
@@ -366,7 +342,7 @@ def _reference_conv2d(x, w, b, groups, **attrs):
 
 
 conv2d = register(
-    Convolution(
+    GeneralWithAbsent(
         "conv2d",
         "x w b",
         forward=_conv2d,
@@ -397,7 +373,7 @@ def _transpose_window(x, w, groups, **attrs):
             f"{op}: x is {x.shape} but w is {w.shape}: the second axis of x and the first of w "
             f"must be equal"
         )
-    attrs = {name: _hashable(value) for name, value in attrs.items()}
+    attrs = {name: hashable(value) for name, value in attrs.items()}
     return _backward_window(op, x.shape[2:], w.shape[2:], **attrs)
 
 
@@ -482,7 +458,7 @@ def _reference_conv_transpose2d(x, w, b, stride, padding, output_padding, groups
 
 
 conv_transpose2d = register(
-    Convolution(
+    GeneralWithAbsent(
         "conv_transpose2d",
         "x w b",
         forward=_conv_transpose2d,
@@ -514,7 +490,7 @@ def _weight_window(x, gy, size, groups, **attrs):
     if size is None:
         raise TypeError(f"{op}: size must be given: the rows and columns of the weights")
     size = pair(size, "size", op, 1)
-    attrs = {name: _hashable(value) for name, value in attrs.items()}
+    attrs = {name: hashable(value) for name, value in attrs.items()}
     window = _forward_window(op, x.shape[2:], size, **attrs)
     if gy.shape[2:] != window.out or gy.shape[0] != x.shape[0]:
         raise ValueError(
@@ -672,7 +648,7 @@ def _reference_conv1d(x, w, b, stride, padding, dilation, groups):
 
 
 conv1d = register(
-    ComposedConvolution(
+    ComposedWithAbsent(
         "conv1d",
         "x w b",
         forward=_conv1d,

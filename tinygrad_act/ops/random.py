@@ -8,10 +8,11 @@ instruction set computes it.
 
 import os
 import threading
+from math import prod
 
 from ..array import checked_shape, copy_into, empty, index_view, mark_all_written, to_list
 from ..array import number as array_of_number
-from ..dtype import int64
+from ..dtype import bool_, int64
 from ..op import kernels
 
 lib = kernels.lib
@@ -67,6 +68,14 @@ class Generator:
             mark_all_written((self.state,), op)
             kernel(dtype.code, self.state.data, size, first, second, y.data)
         return y
+
+    def draw_mask(self, shape, p, op):
+        """A new array of bools, each False with probability `p`."""
+        mask = empty(shape, bool_, prod(shape))
+        with self._lock:
+            mark_all_written((self.state,), op)
+            lib.tga_dropout_mask(self.state.data, mask.size, p, kernels.as_bytes(mask.data))
+        return mask
 
 
 default_generator = Generator(int.from_bytes(os.urandom(8), "little"))

@@ -1,0 +1,256 @@
+/* pool.tmpl.h: pooling of one plane, a channel of an image: the largest of what a window
+ * sees, or the mean.
+ *
+ * Parameters: those of vec.h; math.tmpl.h gives v_maximum.
+ *
+ * The common case, windows of 2 x 2 side by side, is done in vectors.  Where several are
+ * the largest, or nan, the first in reading order is chosen.
+ */
+#ifndef TGA_POOL_TMPL_H
+#define TGA_POOL_TMPL_H
+
+/* Along one axis: the taps [first, last) of the window at output place o that are inside,
+ * and where the window begins. */
+typedef struct {
+    int64_t begin, first, last;
+} pool_taps;
+
+static inline pool_taps pool_clip(const tga_window *w, int axis, int64_t o)
+{
+    const int64_t gap = w->dilation[axis];
+    pool_taps t = {o * w->stride[axis] - w->padding[axis], 0, w->size[axis]};
+    if (t.begin < 0)
+        t.first = (-t.begin + gap - 1) / gap;
+    const int64_t fit = (w->in[axis] - t.begin + gap - 1) / gap;
+    if (fit < t.last)
+        t.last = fit;
+    return t;
+}
+
+/* How many places of a window without gaps count for the mean: those in the image, or those
+ * in its padding, too. */
+static inline int64_t pool_count(const tga_window *w, int axis, int64_t o, int with_padding)
+{
+    const int64_t pad = with_padding ? w->padding[axis] : 0;
+    const int64_t begin = o * w->stride[axis] - w->padding[axis];
+    const int64_t end = begin + w->size[axis], stop = w->in[axis] + pad;
+    return (end < stop ? end : stop) - (begin > -pad ? begin : -pad);
+}
+
+static inline int pool_is_two_by_two(const tga_window *w)
+{
+    for (int axis = 0; axis < 2; axis++)
+        if (w->size[axis] != 2 || w->stride[axis] != 2 || w->padding[axis] != 0 ||
+            w->dilation[axis] != 1 || 2 * w->out[axis] > w->in[axis])
+            return 0;
+    return 1;
+}
+
+#define POOL_TABLE(suffix)                                                                         \
+    {                                                                                              \
+        .max_forward = max_pool_forward_##suffix, .max_backward = max_pool_backward_##suffix,      \
+        .max_index = max_pool_index_##suffix, .avg_forward = avg_pool_forward_##suffix,            \
+        .avg_backward = avg_pool_backward_##suffix,                                                \
+    }
+
+#endif
+
+/* ---- neighbours in vectors ------------------------------------------------------------- */
+
+/* Of x and y one after the other: the elements at even places, at odd places; and the way
+ * back: the first and the second half of x0 y0 x1 y1 ... */
+#undef POOL_EVEN
+#undef POOL_ODD
+#undef POOL_LOW
+#undef POOL_HIGH
+#if VBYTES * 8 / T_BITS == 16
+#define POOL_EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define POOL_ODD 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+#define POOL_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define POOL_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#elif VBYTES * 8 / T_BITS == 8
+#define POOL_EVEN 0, 2, 4, 6, 8, 10, 12, 14
+#define POOL_ODD 1, 3, 5, 7, 9, 11, 13, 15
+#define POOL_LOW 0, 8, 1, 9, 2, 10, 3, 11
+#define POOL_HIGH 4, 12, 5, 13, 6, 14, 7, 15
+#elif VBYTES * 8 / T_BITS == 4
+#define POOL_EVEN 0, 2, 4, 6
+#define POOL_ODD 1, 3, 5, 7
+#define POOL_LOW 0, 4, 1, 5
+#define POOL_HIGH 2, 6, 3, 7
+#else
+#define POOL_EVEN 0, 2
+#define POOL_ODD 1, 3
+#define POOL_LOW 0, 2
+#define POOL_HIGH 1, 3
+#endif
+#ifdef __clang__
+#define POOL_SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#else
+#define POOL_SHUFFLE(x, y, ...) __builtin_shuffle(x, y, (VI){__VA_ARGS__})
+#endif
+
+/* n > 0 elements, 0 for those beyond; of n <= 0 none is read or written. */
+static ALWAYS_INLINE V TN(pool_load)(const T *p, int64_t n)
+{
+    return n >= VL ? v_load(p) : n > 0 ? v_load_n(p, n) : (V){0};
+}
+static ALWAYS_INLINE void TN(pool_store)(T *p, V x, int64_t n)
+{
+    if (n >= VL)
+        v_store(p, x);
+    else if (n > 0)
+        v_store_n(p, x, n);
+}
+
+/* Two rows' elements of n windows: [row * 2 + column] */
+static ALWAYS_INLINE void TN(pool_split)(const T *x, int64_t row, int64_t n, V *part)
+{
+    for (int i = 0; i < 2; i++, x += row) {
+        const V low = TN(pool_load)(x, 2 * n), high = TN(pool_load)(x + VL, 2 * n - VL);
+        part[2 * i] = POOL_SHUFFLE(low, high, POOL_EVEN);
+        part[2 * i + 1] = POOL_SHUFFLE(low, high, POOL_ODD);
+    }
+}
+
+/* ---- the largest ------------------------------------------------------------------------- */
+
+/* Where in the plane the largest element is that the window at (i, j) sees; -1 if none. */
+static inline int64_t TN(max_pool_place)(const tga_window *w, const T *x, pool_taps down, int64_t j)
+{
+    const pool_taps across = pool_clip(w, 1, j);
+    int64_t place = -1;
+    for (int64_t p = down.first; p < down.last; p++)
+        for (int64_t q = across.first; q < across.last; q++) {
+            const int64_t at = (down.begin + p * w->dilation[0]) * w->in[1] + across.begin +
+                               q * w->dilation[1];
+            if (place < 0 || x[at] > x[place] || (x[at] != x[at] && x[place] == x[place]))
+                place = at;
+        }
+    return place;
+}
+
+/* x: (in), y: (out) */
+static void TN(max_pool_forward)(const tga_window *w, const void *px, void *py)
+{
+    const T *x = px;
+    T *y = py;
+    if (pool_is_two_by_two(w)) {
+        for (int64_t i = 0; i < w->out[0]; i++, x += 2 * w->in[1], y += w->out[1])
+            for (int64_t j = 0; j < w->out[1]; j += VL) {
+                V part[4];
+                TN(pool_split)(x + 2 * j, w->in[1], w->out[1] - j, part);
+                TN(pool_store)(y + j, v_maximum(v_maximum(part[0], part[1]),
+                                                v_maximum(part[2], part[3])), w->out[1] - j);
+            }
+        return;
+    }
+    for (int64_t i = 0; i < w->out[0]; i++) {
+        const pool_taps down = pool_clip(w, 0, i);
+        for (int64_t j = 0; j < w->out[1]; j++)
+            *y++ = x[TN(max_pool_place)(w, x, down, j)];
+    }
+}
+
+/* index: (out), places in the plane */
+static void TN(max_pool_index)(const tga_window *w, const void *x, int64_t *index)
+{
+    for (int64_t i = 0; i < w->out[0]; i++) {
+        const pool_taps down = pool_clip(w, 0, i);
+        for (int64_t j = 0; j < w->out[1]; j++)
+            *index++ = TN(max_pool_place)(w, x, down, j);
+    }
+}
+
+/* gy: (out), x: (in), gx: (in) */
+static void TN(max_pool_backward)(const tga_window *w, const void *pgy, const void *px, void *pgx)
+{
+    const T *gy = pgy, *x = px;
+    T *gx = pgx;
+    if (!pool_is_two_by_two(w)) {
+        memset(gx, 0, (size_t)(w->in[0] * w->in[1]) * sizeof(T));
+        for (int64_t i = 0; i < w->out[0]; i++) {
+            const pool_taps down = pool_clip(w, 0, i);
+            for (int64_t j = 0; j < w->out[1]; j++)
+                gx[TN(max_pool_place)(w, x, down, j)] += *gy++;
+        }
+        return;
+    }
+    const int64_t columns = w->out[1], row = w->in[1];
+    for (int64_t i = 0; i < w->out[0]; i++, x += 2 * row, gx += 2 * row, gy += columns) {
+        for (int64_t j = 0; j < columns; j += VL) {
+            const int64_t n = columns - j;
+            V part[4], g[4];
+            TN(pool_split)(x + 2 * j, row, n, part);
+            const V y = v_maximum(v_maximum(part[0], part[1]), v_maximum(part[2], part[3]));
+            V rest = TN(pool_load)(gy + j, n); /* what no element has taken yet */
+            for (int p = 0; p < 4; p++) {
+                const V is = v_select(v_eq(part[p], y), K(1), v_select(v_ne(part[p], part[p]),
+                                                                     K(1), K(0)));
+                g[p] = v_select(v_gt(is, K(0)), rest, K(0));
+                rest = v_select(v_gt(is, K(0)), K(0), rest);
+            }
+            for (int p = 0; p < 2; p++) {
+                T *to = gx + p * row + 2 * j;
+                TN(pool_store)(to, POOL_SHUFFLE(g[2 * p], g[2 * p + 1], POOL_LOW), 2 * n);
+                TN(pool_store)(to + VL, POOL_SHUFFLE(g[2 * p], g[2 * p + 1], POOL_HIGH),
+                               2 * n - VL);
+            }
+        }
+        for (int p = 0; p < 2; p++) /* no window sees an odd last column */
+            for (int64_t j = 2 * columns; j < row; j++)
+                gx[p * row + j] = 0;
+    }
+    memset(gx, 0, (size_t)((w->in[0] - 2 * w->out[0]) * row) * sizeof(T));
+}
+
+/* ---- the mean ---------------------------------------------------------------------------- */
+
+/* x: (in), y: (out) */
+static void TN(avg_pool_forward)(const tga_window *w, int with_padding, const void *px, void *py)
+{
+    const T *x = px;
+    T *y = py;
+    const int quick = pool_is_two_by_two(w);
+    for (int64_t i = 0; i < w->out[0]; i++) {
+        if (quick) {
+            for (int64_t j = 0; j < w->out[1]; j += VL) {
+                V part[4];
+                TN(pool_split)(x + 2 * (i * w->in[1] + j), w->in[1], w->out[1] - j, part);
+                TN(pool_store)(y + j, (part[0] + part[1] + part[2] + part[3]) * K(0.25),
+                               w->out[1] - j);
+            }
+            y += w->out[1];
+            continue;
+        }
+        const pool_taps down = pool_clip(w, 0, i);
+        const int64_t rows = pool_count(w, 0, i, with_padding);
+        for (int64_t j = 0; j < w->out[1]; j++) {
+            const pool_taps across = pool_clip(w, 1, j);
+            T sum = 0;
+            for (int64_t p = down.first; p < down.last; p++)
+                for (int64_t q = across.first; q < across.last; q++)
+                    sum += x[(down.begin + p) * w->in[1] + across.begin + q];
+            *y++ = sum / (T)(rows * pool_count(w, 1, j, with_padding));
+        }
+    }
+}
+
+/* gy: (out), gx: (in) */
+static void TN(avg_pool_backward)(const tga_window *w, int with_padding, const void *pgy, void *pgx)
+{
+    const T *gy = pgy;
+    T *gx = pgx;
+    memset(gx, 0, (size_t)(w->in[0] * w->in[1]) * sizeof(T));
+    for (int64_t i = 0; i < w->out[0]; i++) {
+        const pool_taps down = pool_clip(w, 0, i);
+        const int64_t rows = pool_count(w, 0, i, with_padding);
+        for (int64_t j = 0; j < w->out[1]; j++) {
+            const pool_taps across = pool_clip(w, 1, j);
+            const T share = *gy++ / (T)(rows * pool_count(w, 1, j, with_padding));
+            for (int64_t p = down.first; p < down.last; p++)
+                for (int64_t q = across.first; q < across.last; q++)
+                    gx[(down.begin + p) * w->in[1] + across.begin + q] += share;
+        }
+    }
+}
