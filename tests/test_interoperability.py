@@ -103,6 +103,8 @@ def test_gradients_flow_through_numpy():
         (lambda x: np.linalg.svd(x), ["np.linalg.svd", ".numpy()"]),
         (lambda x: np.fft.fft(x), ["np.fft.fft", ".numpy()"]),
         (lambda x: np.dot(x[None], x), ["np.dot", "einsum"]),
+        (lambda x: np.round(x, 2), ["np.round", "decimals"]),
+        (lambda x: np.clip(x, A, 1.0), ["clamp", "numbers"]),
     ],
 )
 def test_what_numpy_cannot_do_with_tensors(call, words):
@@ -123,6 +125,14 @@ OTHER_ARGUMENTS = {  # besides, or instead of, one array
     "expand_dims": lambda x: (x, 1),
     "broadcast_to": lambda x: (x, (4, 2, 3)),
     "dot": lambda x: (x, A.T),
+    "clip": lambda x: (x, 0.2, 0.5),
+    "roll": lambda x: (x, 2),
+    "tile": lambda x: (x, (2, 1)),
+    "repeat": lambda x: (x, 2),
+    "moveaxis": lambda x: (x, 0, 1),
+    "take": lambda x: (x, np.array([1, 0])),
+    "outer": lambda x: (x[0], A[1]),
+    "einsum": lambda x: ("ij,kj->ik", x, A),
     "full_like": lambda x: (x, 3.0),
 }
 
@@ -135,8 +145,11 @@ def test_a_function_is_the_op_of_the_same_meaning(name):
     if name in ("shape", "ndim", "size"):
         assert y == expected
         return
-    assert type(y) is Tensor and y.requires_grad == (not name.endswith("_like"))
+    assert type(y) is Tensor and y.dtype == expected.dtype
+    assert y.requires_grad == (y.dtype.is_float and not name.endswith("_like"))
     np.testing.assert_allclose(y.numpy(), expected, rtol=1e-14)
+    if name == "einsum":
+        return
     allowed = inspect.signature(function).parameters
     for parameter in inspect.signature(interoperability.FUNCTIONS[name]).parameters:
         assert parameter in allowed, "a name of ours"

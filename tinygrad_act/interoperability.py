@@ -53,6 +53,36 @@ def _reduction(name):
     return lambda a, axis=None, keepdims=False: REGISTRY[name](a, axis=axis, keepdims=keepdims)
 
 
+def _spread(name):
+    """NumPy divides by the count less `ddof`, which is 0 unless given."""
+    return lambda a, axis=None, ddof=0, keepdims=False: REGISTRY[name](
+        a, axis=axis, correction=ddof, keepdims=keepdims
+    )
+
+
+def _along(name):
+    return lambda a, axis=None: REGISTRY[name](a, axis=axis)
+
+
+def _sorted(name):
+    return lambda a, axis=-1: REGISTRY[name](a, axis=axis)
+
+
+def _triangle(name):
+    return lambda m, k=0: REGISTRY[name](m, k=k)
+
+
+def _round(a, decimals=0):
+    if decimals != 0:
+        raise TypeError(f"np.round of Tensors: decimals must be 0, not {decimals!r}")
+    return REGISTRY["round"](a)
+
+
+def _clip(a, a_min=None, a_max=None, *, min=None, max=None):
+    low, high = a_min if min is None else min, a_max if max is None else max
+    return REGISTRY["clamp"](a, min=low, max=high)
+
+
 def _transpose(a, axes=None):
     axes = tuple(range(a.ndim))[::-1] if axes is None else axes
     return REGISTRY["permute"](a, axes=axes)
@@ -77,6 +107,32 @@ FUNCTIONS = {
     "amax": _reduction("max"),
     "min": _reduction("min"),
     "amin": _reduction("min"),
+    "all": _reduction("all"),
+    "any": _reduction("any"),
+    "count_nonzero": _reduction("count_nonzero"),
+    "argmax": _reduction("argmax"),
+    "argmin": _reduction("argmin"),
+    "var": _spread("var"),
+    "std": _spread("std"),
+    "cumsum": _along("cumsum"),
+    "cumprod": _along("cumprod"),
+    "sort": _sorted("sort"),
+    "argsort": _sorted("argsort"),
+    "round": _round,
+    "around": _round,
+    "clip": _clip,
+    "tril": _triangle("tril"),
+    "triu": _triangle("triu"),
+    "flip": lambda m, axis=None: REGISTRY["flip"](m, axis=axis),
+    "roll": lambda a, shift, axis=None: REGISTRY["roll"](a, shift=shift, axis=axis),
+    "tile": lambda A, reps: REGISTRY["tile"](A, reps=reps),
+    "repeat": lambda a, repeats, axis=None: REGISTRY["repeat"](a, repeats=repeats, axis=axis),
+    "moveaxis": lambda a, source, destination: REGISTRY["moveaxis"](a, source, destination),
+    "diagonal": lambda a, offset=0, axis1=0, axis2=1: REGISTRY["diagonal"](a, offset, axis1, axis2),
+    "trace": lambda a, offset=0, axis1=0, axis2=1: REGISTRY["trace"](a, offset, axis1, axis2),
+    "take": lambda a, indices, axis=None: REGISTRY["take"](a, indices, axis=axis),
+    "outer": lambda a, b: REGISTRY["outer"](a, b),
+    "einsum": lambda *operands: REGISTRY["einsum"](*operands[1:], subscripts=operands[0]),
     "concatenate": lambda arrays, axis=0: REGISTRY["concat"](*arrays, axis=axis),
     "stack": lambda arrays, axis=0: REGISTRY["stack"](*arrays, axis=axis),
     "where": lambda condition, x, y: REGISTRY["where"](condition, x, y),
