@@ -19,6 +19,7 @@ import ctypes
 import hashlib
 import os
 import platform
+import re
 import runpy
 import shlex
 import shutil
@@ -50,6 +51,17 @@ except ImportError:  # python build.py needs cffi alone
 CSRC = ROOT / "csrc"
 OUTPUT = ROOT / "tinygrad_act" / "_kernels.abi3.so"
 PYTHON_ABI = (3, 11)
+CALLS = CSRC / "calls.def"
+CALLS_HEAD = """/* calls.def: the entry points that a plan can call, made from tga.h by build.py.
+ *
+ * CALL(name, its parameters, the words of a call as arguments)
+ *   i integer   d double   r read   w written   l layout   L list of pointers
+ */
+#ifndef CALL
+#define CALL(...)
+#endif
+
+"""
 
 source_hash = runpy.run_path(str(ROOT / "tinygrad_act" / "_build_info.py"))["source_hash"]
 
@@ -115,6 +127,42 @@ def cdef() -> str:
     """The region of tga.h that declares what Python may call."""
     header = (CSRC / "tga.h").read_text(encoding="utf-8")
     return header.split("/* cdef-begin */")[1].split("/* cdef-end */")[0]
+
+
+def write_calls() -> None:
+    """Bring csrc/calls.def up to date: what of tga.h a plan can call, for plan.c.
+
+    That is every function that returns a status and writes somewhere: a pointer that is not to
+    const says so.
+    """
+    lines = []
+    header = re.sub(r"/\*.*?\*/", "", cdef(), flags=re.DOTALL)
+    for name, declared in re.findall(r"^int tga_(\w+)\(([^)]*)\);", header, re.MULTILINE):
+        parameters = [" ".join(one.split()) for one in declared.split(",")]
+        kinds = [kind_of_parameter(one) for one in parameters]
+        if name.startswith("plan_") or not {"w", "L"} & set(kinds):
+            continue
+        casts = {"int": "(int)v[{}].i", "uint64_t": "(uint64_t)v[{}].i", "int64_t": "v[{}].i"}
+        words = []
+        for i, (one, kind) in enumerate(zip(parameters, kinds)):
+            word = casts[one.split()[0]] if kind == "i" else "v[{}].p"
+            words.append(f"v[{i}].d" if kind == "d" else word.format(i))
+        named = [f"{re.split('[ *]', one)[-1]}:{kind}" for one, kind in zip(parameters, kinds)]
+        lines.append(f'CALL({name}, "{" ".join(named)}",\n     {", ".join(words)})\n')
+    text = CALLS_HEAD + "".join(lines) + "\n#undef CALL\n"
+    if lines and (not CALLS.exists() or CALLS.read_text(encoding="utf-8") != text):
+        CALLS.write_text(text, encoding="utf-8")
+
+
+def kind_of_parameter(declaration: str) -> str:
+    """i: integer, d: double, r: read, w: written, L: list of pointers, l: layout."""
+    if "**" in declaration:
+        return "L"
+    if "*" not in declaration:
+        return "d" if declaration.startswith("double") else "i"
+    if "tga_layout" in declaration:
+        return "l"
+    return "r" if declaration.startswith("const") else "w"
 
 
 def emit_binding(path: Path) -> None:
@@ -211,6 +259,7 @@ def build(force: bool = False) -> str:
     """Bring the extension up to date; returns a line that says what was done."""
     start = time.perf_counter()
     check_platform()
+    write_calls()
     sources = source_hash(ROOT)
     key = build_key(sources)
     name = OUTPUT.relative_to(ROOT)

@@ -49,6 +49,7 @@ TARGET_ON(TARGET)
 #include "conv.tmpl.h"
 #include "pool.tmpl.h"
 #include "standardize.tmpl.h"
+#include "small.tmpl.h"
 #undef T_BITS
 
 #define T_BITS 64
@@ -65,6 +66,7 @@ TARGET_ON(TARGET)
 #include "conv.tmpl.h"
 #include "pool.tmpl.h"
 #include "standardize.tmpl.h"
+#include "small.tmpl.h"
 #include "random.tmpl.h" /* once: it serves both dtypes */
 #undef T_BITS
 
@@ -77,7 +79,11 @@ const tga_kernels TGA_PASTE(tga_kernels, ISA) = {
     .unary_forward[0][UNARY_##name] = name##_forward_f32,                                          \
     .unary_forward[1][UNARY_##name] = name##_forward_f64,                                          \
     .unary_backward[0][UNARY_##name] = name##_backward_f32,                                        \
-    .unary_backward[1][UNARY_##name] = name##_backward_f64,
+    .unary_backward[1][UNARY_##name] = name##_backward_f64,                                        \
+    .rows_forward[0][UNARY_##name] = name##_rows_forward_f32,                                      \
+    .rows_forward[1][UNARY_##name] = name##_rows_forward_f64,                                      \
+    .rows_backward[0][UNARY_##name] = name##_rows_backward_f32,                                    \
+    .rows_backward[1][UNARY_##name] = name##_rows_backward_f64,
 #include "activations.def"
 #define UNARY(name, ...)                                                                           \
     .unary_forward[0][UNARY_##name] = name##_forward_f32,                                          \

@@ -304,6 +304,57 @@ int tga_clip_value(int dtype, int64_t count, void **g, const int64_t *size, doub
 int tga_sum_squares(int dtype, int64_t count, void **g, const int64_t *size, double *total);
 int tga_clip_norm(int dtype, int64_t count, void **g, const int64_t *size, const double *norm,
                   double max_norm);
+
+/* ---- small matrices in rows of TGA_ROW elements, for replay: small.tmpl.h ------------ */
+#define TGA_ROW 8
+#define TGA_ROWS_MOST 64
+/* TGA_ROWS_MOST: rows that such a matrix may have.  op: a row of activations.def.  x (m, k), y (m, n); w (n, k), and the same turned: wt (k, n).
+ * z, before the activation, may be NULL; of the gradients any, but gw and gwt together. */
+int tga_rows_forward(int op, int dtype, int64_t m, int64_t k, const void *x, const void *wt,
+                     const void *b, void *z, void *y, double a1, double a2);
+int tga_rows_backward(int op, int dtype, int64_t m, int64_t n, int64_t k, const void *gy,
+                      const void *saved, const void *x, const void *w, void *gx, void *gw, void *gwt,
+                      void *gb, double a1, double a2);
+int tga_activation_rows(void);          /* how many rows activations.def has: they come first */
+/* between rows and the usual form: y (rows, columns) from or to x, in rows of TGA_ROW */
+int tga_rows_pack(int dtype, int64_t rows, int64_t columns, const void *x, void *y);
+int tga_rows_unpack(int dtype, int64_t rows, int64_t columns, const void *x, void *y);
+
+/* ---- batches: batch.c --------------------------------------------------------------- */
+/* y[i][j] = scale * x[index[i]][j] for i < count, j < width, index in [0, rows), else
+ * TGA_BAD_LABEL and nothing is written; dtype_x is dtype_y, or TGA_UINT8 for a float y.
+ * A scale of 1 leaves the bits alone. */
+int tga_batch(int dtype_y, int dtype_x, int64_t count, int64_t width, int64_t rows,
+              const int64_t *index, const void *x, double scale, void *y);
+
+/* ---- replay: plan.c ------------------------------------------------------------------- */
+typedef struct tga_plan tga_plan;
+/* A call: the entry point, of those in calls.def, and its arguments as 64-bit words: integers,
+ * the bits of doubles, addresses.  Lists and layouts must live as long as the plan. */
+const char *tga_call_name(int call);            /* NULL past the last */
+const char *tga_call_signature(int call);
+tga_plan *tga_plan_new(int64_t bytes);          /* with so much memory of its own, zeroed; NULL if none */
+void tga_plan_free(tga_plan *plan);
+char *tga_plan_memory(tga_plan *plan);
+int tga_plan_add(tga_plan *plan, int call, int64_t count, const int64_t *words);
+/* A copy of elements of 1, 4 or 8 bytes: rows x columns of them, each side with its own steps,
+ * in bytes.  when: before the first step, before each, after each, after the last.  `base`: -1, or
+ * which of the addresses given to a run is added to the outer side, which moves on by `advance`
+ * bytes each step (or each recorded one); where that address is 0 nothing is copied. */
+enum tga_when { TGA_BEGIN, TGA_BEFORE, TGA_AFTER, TGA_END };
+typedef struct {
+    int64_t when, base, advance, size, rows, columns;
+    int64_t to, to_row, to_column, from, from_row, from_column;
+} tga_plan_copy;
+int tga_plan_add_copy(tga_plan *plan, const tga_plan_copy *copy);
+/* begin, with `done` steps behind it; then runs until `n` are done in all, or about `seconds` are
+ * over; then end. */
+void tga_plan_begin(tga_plan *plan, int64_t done, const int64_t *bases);
+int tga_plan_run(tga_plan *plan, int64_t n, int64_t record_every, double seconds,
+                 const int64_t *bases);
+void tga_plan_end(tga_plan *plan, const int64_t *bases);
+int64_t tga_plan_done(const tga_plan *plan);
+int64_t tga_plan_failed(const tga_plan *plan);  /* the number of the call that failed, or -1 */
 /* cdef-end */
 
 #endif

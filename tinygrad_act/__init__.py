@@ -5,6 +5,7 @@ its row in ``csrc/``.
 """
 
 from . import nn, optim, testing, transform
+from .capture import CaptureError, ReplayMismatch, Step, capture
 from .creation import (
     arange,
     eye,

@@ -215,7 +215,7 @@ def _kept_constant(value, dtype):
 def constant(value, dtype):
     """Like `number`, for an operand that nobody will write to: kept for the next time."""
     # 0.0 and -0.0 are equal as keys, and so are 1, 1.0 and True
-    if value and type(value) is float:
+    if value and type(value) is float and kernels.recorder is None:
         return _kept_constant(value, dtype)
     return number(value, dtype)
 
@@ -339,6 +339,7 @@ def to_numpy(x, writable=False):
     """
     import numpy
 
+    kernels.refuse_in_capture("hands out memory, as numpy() does: do it after the step")
     if writable and x.memory.version < 0:
         raise ValueError(
             "numpy: the memory belongs to a read-only NumPy array; clone() the tensor first"
@@ -369,7 +370,7 @@ def _view(x, shape, strides, size, skip=0):
     _check_axes(shape)
     if strides == contiguous_strides(shape):
         strides = None
-    return lib.array_view(x, shape, strides, size, skip)
+    return lib.array_view(x, shape, strides, size, skip if size else 0)
 
 
 def _check_axes(shape):
@@ -519,6 +520,8 @@ def mark_all_written(arrays, op):
         If it must not be: memory of a read-only NumPy array.
     """
     global writes
+    if kernels.recorder is not None:
+        kernels.recorder.note_written(arrays)
     number_of_write = next(_count_write)
     if not lib.array_written(list(arrays), number_of_write):
         raise ValueError(f"{op}: the memory belongs to a read-only NumPy array; clone() it first")

@@ -37,7 +37,7 @@ ArrayBase = _array.ArrayBase
 
 # All that C offers, as plain attributes.  Callers write ``lib.tga_...`` at each call and keep no
 # other name for it: so capture.py can put itself between, and see every kernel that runs.  It
-# does so under `no_shortcuts`, for a shortcut calls its kernel in C.
+# declines the shortcuts, for they call their kernel in C.
 lib = SimpleNamespace(**{name: getattr(_kernels.lib, name) for name in dir(_kernels.lib)})
 for _name in dir(_array):
     if _name.startswith(("array_", "quick_")):
@@ -56,6 +56,15 @@ POINTERS = ffi.typeof("void *[]")
 ADDRESS = ffi.typeof("char *")
 
 
+recorder = None  # of the capture that is under way, if there is one: see capture.py
+
+
+def refuse_in_capture(what):
+    """Raise CaptureError if this thread is capturing a step: it could not be replayed."""
+    if recorder is not None:
+        recorder.refuse(what)
+
+
 def configure(array_type, dtypes):
     """Tell csrc/array.c which class arrays have, and the dtypes in the order of their codes."""
     _array.configure(array_type, dtypes, ffi.from_buffer, BYTES, ffi.cast, ADDRESS)
@@ -63,17 +72,9 @@ def configure(array_type, dtypes):
 
 def write_bytes(pointer, content):
     """Copy a bytes-like object to where the pointer points."""
+    if recorder is not None:
+        recorder.note_constant(pointer, content)
     ffi.memmove(pointer, content, len(content))
-
-
-def address(number):
-    """The pointer with this numerical address (of memory that others own)."""
-    return ffi.cast("char *", number)
-
-
-def address_of(pointer):
-    """The numerical address that a pointer holds."""
-    return int(ffi.cast("uintptr_t", pointer))
 
 
 def offset(pointer, nbytes):
@@ -98,6 +99,7 @@ def as_float64(pointer):
 
 def as_buffer(pointer, nbytes):
     """Python's buffer view of `nbytes` bytes from `pointer` on."""
+    refuse_in_capture("reads a value, as item() does: return the tensor and read it afterwards")
     return ffi.buffer(pointer, nbytes)
 
 
@@ -178,6 +180,80 @@ def pointers_to(arrays):
 def integers(items):
     """A C list of int64."""
     return ffi.new("int64_t[]", items)
+
+
+def doubles(items):
+    """A C list of double."""
+    return ffi.new("double[]", items)
+
+
+# ---- plans: see plan.py ---------------------------------------------------------------------
+
+
+def calls():
+    """The entry points that a plan can call: {"tga_...": (number, ((parameter, kind), ...))}."""
+    found = {}
+    while (name := lib.tga_call_name(len(found))) != ffi.NULL:
+        signature = ffi.string(lib.tga_call_signature(len(found))).decode()
+        parameters = tuple(tuple(one.split(":")) for one in signature.split())
+        found["tga_" + ffi.string(name).decode()] = len(found), parameters
+    return found
+
+
+def length_of(pointer):
+    """How many bytes there are at a pointer to the beginning of our memory; 0 at any other."""
+    return ffi.sizeof(pointer) if ffi.typeof(pointer) is BYTES else 0
+
+
+def number_of(pointer):
+    """The numerical address that a pointer of any type holds."""
+    return int(ffi.cast("uintptr_t", pointer))
+
+
+def list_of(items):
+    """The elements of a C list of pointers or of int64."""
+    return ffi.unpack(items, len(items))
+
+
+def is_list(pointer):
+    """Whether it is a list that `integers` made: an argument, not the memory of an array."""
+    return ffi.typeof(pointer).cname == "int64_t[]"
+
+
+def described(argument):
+    """A C list or layout as something to compare."""
+    if is_list(argument):
+        return tuple(list_of(argument))
+    n = argument.ndim
+    return (*argument.shape[0:n], *[step for row in argument.stride for step in row[0:n]])
+
+
+def as_pointers(addresses):
+    """A C list of pointers from numerical addresses."""
+    return ffi.new("void *[]", [ffi.cast("void *", address) for address in addresses])
+
+
+def read_memory(address, nbytes):
+    """The bytes at a numerical address."""
+    return ffi.buffer(ffi.cast("char *", address), nbytes)[:]
+
+
+def write_memory(address, content):
+    """Put bytes at a numerical address."""
+    ffi.memmove(ffi.cast("char *", address), content, len(content))
+
+
+def new_plan(nbytes):
+    """A plan of C with so much memory, which goes with the last reference to it."""
+    plan = lib.tga_plan_new(nbytes)
+    if plan == ffi.NULL:
+        raise MemoryError("capture: no memory left for the plan")
+    return ffi.gc(plan, lib.tga_plan_free)
+
+
+def add_copy(plan, **fields):
+    """Add a tga_plan_copy to a plan of C."""
+    check(lib.tga_plan_add_copy(plan, ffi.new("tga_plan_copy *", fields)), "capture")
 
 
 # ---- rows of the .def files -----------------------------------------------------------------

@@ -1173,6 +1173,8 @@ def _run(seeds, retain_graph, found=None):
     gradient of another node (addition passes its own on to both operands), nor with
     the seed.
     """
+    if kernels.recorder is not None:
+        kernels.recorder.note_leaves(seeds)
     taken = set(map(_memory_of_array, seeds.values()))
 
     def deliver(node, gradient):

@@ -1,0 +1,59 @@
+/* batch.c: rows of a data set, by their numbers, as the next batch. */
+#include <string.h>
+
+#include "kernels.h"
+
+#define GRAIN 65536 /* elements worth a thread */
+
+typedef struct {
+    int dtype_y, dtype_x;
+    int64_t width;
+    const int64_t *index;
+    const char *x;
+    double scale;
+    char *y;
+} batch;
+
+static void batch_rows(void *context, int64_t begin, int64_t end)
+{
+    const batch *b = context;
+    const size_t size_x = tga_item_size(b->dtype_x), size_y = tga_item_size(b->dtype_y);
+    const size_t width = (size_t)b->width;
+    for (int64_t i = begin; i < end; i++) {
+        const char *x = b->x + (size_t)b->index[i] * width * size_x;
+        char *y = b->y + (size_t)i * width * size_y;
+        if (b->dtype_x == b->dtype_y && b->scale == 1) {
+            memcpy(y, x, width * size_y);
+            continue;
+        }
+#define SCALED(type_y, type_x)                                                                     \
+    for (size_t j = 0; j < width; j++)                                                             \
+        ((type_y *)(void *)y)[j] = (type_y)b->scale * (type_y)((const type_x *)(const void *)x)[j];
+        if (b->dtype_y == TGA_FLOAT32 && b->dtype_x == TGA_UINT8) {
+            SCALED(float, uint8_t)
+        } else if (b->dtype_y == TGA_FLOAT32) {
+            SCALED(float, float)
+        } else if (b->dtype_x == TGA_UINT8) {
+            SCALED(double, uint8_t)
+        } else {
+            SCALED(double, double)
+        }
+#undef SCALED
+    }
+}
+
+int tga_batch(int dtype_y, int dtype_x, int64_t count, int64_t width, int64_t rows,
+              const int64_t *index, const void *x, double scale, void *y)
+{
+    const int is_float = dtype_y == TGA_FLOAT32 || dtype_y == TGA_FLOAT64;
+    if (dtype_x != dtype_y && !(is_float && dtype_x == TGA_UINT8))
+        return TGA_NO_KERNEL;
+    if (!is_float && scale != 1)
+        return TGA_NO_KERNEL;
+    for (int64_t i = 0; i < count; i++)
+        if (index[i] < 0 || index[i] >= rows)
+            return TGA_BAD_LABEL;
+    batch b = {dtype_y, dtype_x, width, index, x, scale, y};
+    tga_parallel(count, 1 + GRAIN / (width + 1), batch_rows, &b);
+    return TGA_OK;
+}

@@ -1,0 +1,208 @@
+/* plan.c: replay: the kernel calls of a training step, run again and again without Python.
+ *
+ * A plan is a list of calls with their arguments, memory for what the calls read and write, and
+ * copies between that memory and the tensors outside.  Python writes it down (capture.py,
+ * plan.py); here it runs.  A call goes to the very entry point that eager mode calls, so each
+ * result has the bits that it would have there.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "tga.h"
+
+/* ---- the entry points, with their arguments as words ------------------------------------- */
+
+typedef union {
+    int64_t i;
+    double d;
+    void *p;
+} word;
+
+#define CALL(name, signature, ...)                                                                 \
+    static int call_##name(const word *v) { return tga_##name(__VA_ARGS__); }
+#include "calls.def"
+
+static const struct {
+    const char *name, *signature;
+    int (*run)(const word *v);
+} entries[] = {
+#define CALL(name, signature, ...) {#name, signature, call_##name},
+#include "calls.def"
+    {NULL, NULL, NULL},
+};
+#define ENTRIES ((int)(sizeof entries / sizeof entries[0]) - 1)
+
+const char *tga_call_name(int call) { return call >= 0 && call < ENTRIES ? entries[call].name : NULL; }
+
+const char *tga_call_signature(int call)
+{
+    return call >= 0 && call < ENTRIES ? entries[call].signature : NULL;
+}
+
+/* ---- a plan -------------------------------------------------------------------------------- */
+
+typedef struct {
+    int (*run)(const word *v);
+    word *v;
+} instruction;
+
+struct tga_plan {
+    char *memory;
+    instruction *list;
+    tga_plan_copy *copies; /* in the order of their `when` once the plan runs */
+    int64_t instructions, copy_count, done, failed;
+    int64_t first[TGA_END + 2]; /* of each `when`, its first copy */
+};
+
+tga_plan *tga_plan_new(int64_t bytes)
+{
+    tga_plan *plan = calloc(1, sizeof *plan);
+    if (!plan)
+        return NULL;
+    plan->failed = -1;
+    plan->memory = tga_alloc((size_t)bytes + 64);
+    if (!plan->memory) {
+        free(plan);
+        return NULL;
+    }
+    memset(plan->memory, 0, (size_t)bytes + 64);
+    return plan;
+}
+
+void tga_plan_free(tga_plan *plan)
+{
+    for (int64_t i = 0; i < plan->instructions; i++)
+        free(plan->list[i].v);
+    free(plan->list);
+    free(plan->copies);
+    tga_free(plan->memory);
+    free(plan);
+}
+
+char *tga_plan_memory(tga_plan *plan) { return plan->memory; }
+
+/* A list with room for one more; it doubles when `count` is a power of two. */
+static void *grown(void *list, int64_t count, size_t size)
+{
+    if (count & (count - 1))
+        return list;
+    return realloc(list, (size_t)(count ? 2 * count : 1) * size);
+}
+
+int tga_plan_add(tga_plan *plan, int call, int64_t count, const int64_t *words)
+{
+    if (call < 0 || call >= ENTRIES)
+        return TGA_NO_KERNEL;
+    instruction *list = grown(plan->list, plan->instructions, sizeof *list);
+    if (!list)
+        return TGA_NO_MEMORY;
+    plan->list = list;
+    word *v = malloc((size_t)(count ? count : 1) * sizeof *v);
+    if (!v)
+        return TGA_NO_MEMORY;
+    memcpy(v, words, (size_t)count * sizeof *v);
+    list[plan->instructions++] = (instruction){entries[call].run, v};
+    return TGA_OK;
+}
+
+/* Copies are kept in the order of `when`: few are added, once. */
+int tga_plan_add_copy(tga_plan *plan, const tga_plan_copy *copy)
+{
+    tga_plan_copy *copies = grown(plan->copies, plan->copy_count, sizeof *copies);
+    if (!copies)
+        return TGA_NO_MEMORY;
+    plan->copies = copies;
+    int64_t at = plan->first[copy->when + 1];
+    memmove(copies + at + 1, copies + at, (size_t)(plan->copy_count - at) * sizeof *copies);
+    copies[at] = *copy;
+    plan->copy_count++;
+    for (int64_t when = copy->when + 1; when <= TGA_END + 1; when++)
+        plan->first[when]++;
+    return TGA_OK;
+}
+
+/* ---- copies --------------------------------------------------------------------------------- */
+
+static void copy_elements(const tga_plan_copy *c, char *to, const char *from)
+{
+    for (int64_t i = 0; i < c->rows; i++, to += c->to_row, from += c->from_row) {
+        if (c->to_column == c->size && c->from_column == c->size) {
+            memcpy(to, from, (size_t)(c->columns * c->size));
+            continue;
+        }
+        for (int64_t j = 0; j < c->columns; j++)
+            memcpy(to + j * c->to_column, from + j * c->from_column, (size_t)c->size);
+    }
+}
+
+/* All copies of one time; `base` belongs to where they come from before a step, and to where
+ * they go after it. */
+static void copy_all(const tga_plan *plan, int when, int64_t step, const int64_t *bases)
+{
+    for (int64_t i = plan->first[when]; i < plan->first[when + 1]; i++) {
+        const tga_plan_copy *c = &plan->copies[i];
+        int64_t to = c->to, from = c->from;
+        if (c->base >= 0) {
+            if (!bases[c->base])
+                continue;
+            *(when < TGA_AFTER ? &from : &to) += bases[c->base] + step * c->advance;
+        }
+        copy_elements(c, (char *)(intptr_t)to, (const char *)(intptr_t)from);
+    }
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+void tga_plan_begin(tga_plan *plan, int64_t done, const int64_t *bases)
+{
+    plan->done = done;
+    plan->failed = -1;
+    copy_all(plan, TGA_BEGIN, 0, bases);
+}
+
+void tga_plan_end(tga_plan *plan, const int64_t *bases) { copy_all(plan, TGA_END, 0, bases); }
+
+int64_t tga_plan_done(const tga_plan *plan) { return plan->done; }
+
+int64_t tga_plan_failed(const tga_plan *plan) { return plan->failed; }
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+int tga_plan_run(tga_plan *plan, int64_t n, int64_t record_every, double seconds,
+                 const int64_t *bases)
+{
+    const instruction *list = plan->list;
+    const int64_t count = plan->instructions;
+    double before = now();
+    const double end = before + seconds;
+    int64_t looked = plan->done, look = plan->done + 1; /* at the clock, when so many are done */
+    while (plan->done < n) {
+        copy_all(plan, TGA_BEFORE, plan->done, bases);
+        for (int64_t i = 0; i < count; i++) {
+            const int status = list[i].run(list[i].v);
+            if (status != TGA_OK) {
+                plan->failed = i;
+                return status;
+            }
+        }
+        if (plan->done % record_every == 0)
+            copy_all(plan, TGA_AFTER, plan->done / record_every, bases);
+        plan->done++;
+        if (plan->done >= look) {
+            const double t = now(), left = end - t;
+            if (left <= 0)
+                break;
+            const double steps = left / 2 * (double)(plan->done - looked) / (t - before + 1e-9);
+            look = plan->done + (steps < 1 ? 1 : steps > 1e5 ? 100000 : (int64_t)steps);
+            looked = plan->done;
+            before = t;
+        }
+    }
+    return TGA_OK;
+}

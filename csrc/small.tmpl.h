@@ -1,0 +1,184 @@
+/* small.tmpl.h: linear layers with small matrices, their activation included, for replay.
+ *
+ * Parameters: those of vec.h.  For each row of activations.def, and for no activation, and each
+ * dtype, this makes
+ *   name_rows_forward     y = activation(x @ w.T + b)
+ *   name_rows_backward    the gradients of x, w and b
+ *
+ * A net of five units spends its time on the ends of rows: five floats are no vector.  So a
+ * captured step keeps a small matrix in rows of TGA_ROW = 8 elements, of which the last are not
+ * used.  A row is then one load and one store, and a product needs no copy: w is kept twice, as
+ * it is (n, k) and turned (k, n), and both are updated.
+ *
+ * What stands in the unused elements never reaches a used one: products read only the used
+ * columns of their left operand, and each lane of the right one makes its own lane of the result.
+ * They are 0 in a gradient of x, so that nothing grows there.
+ *
+ * The arithmetic is that of gemm.tmpl.h, reduce.tmpl.h and elementwise.tmpl.h: a chain of v_fma
+ * for each element, the bias added after it; so a replayed step gives the bits of an eager one.
+ */
+
+/* ---- a row in registers ------------------------------------------------------------- */
+
+#ifndef TGA_SMALL_TMPL_H
+#define TGA_SMALL_TMPL_H
+#define R TN(R)
+#define ROW_VECTORS ((int)(TGA_ROW * sizeof(T) / sizeof(R)))
+#define r_fma TN(r_fma)
+#define r_load TN(r_load)
+#define r_store TN(r_store)
+#endif
+
+/* R: as much of a row as one instruction can take: half a vector for float on AVX-512, else V */
+#if VBYTES == 64 && T_BITS == 32
+typedef T R __attribute__((vector_size(32)));
+static inline R r_fma(R x, R y, R z) { return _mm256_fmadd_ps(x, y, z); }
+#else
+typedef V R;
+static inline R r_fma(R x, R y, R z) { return v_fma(x, y, z); }
+#endif
+static inline R r_load(const T *p)
+{
+    R x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+static inline void r_store(T *p, R x) { memcpy(p, &x, sizeof x); }
+
+/* x, which begins at element `at` of a row, with 0 from element n of the row on */
+typedef I TN(RI) __attribute__((vector_size(sizeof(R))));
+static inline R TN(r_first)(R x, int64_t at, int64_t n)
+{
+    TN(RI) lane;
+    for (int64_t i = 0; i < (int64_t)(sizeof(R) / sizeof(T)); i++)
+        lane[i] = (I)i;
+    return (R)((TN(RI))x & (lane < (I)(n - at)));
+}
+
+/* ---- the product ---------------------------------------------------------------------- */
+
+/* y (rows, ROW) = sum over p < depth of a[i * a_row + p * a_step] * b[p * ROW ...], + bias if
+ * given, 0 from column `used` on; `rows` at most 8 and known to the compiler, so that the sums
+ * stay in registers. */
+static ALWAYS_INLINE void TN(rows_block)(const int rows, int64_t depth, const T *a, int64_t a_row,
+                                         int64_t a_step, const T *b, const T *bias, int64_t used,
+                                         T *y)
+{
+    R sum[8][TGA_ROW * sizeof(T) / sizeof(R)];
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < ROW_VECTORS; v++)
+            sum[i][v] = (R){0};
+    for (int64_t p = 0; p < depth; p++)
+        for (int v = 0; v < ROW_VECTORS; v++) {
+            const R b_p = r_load(b + p * TGA_ROW + v * (int64_t)(sizeof(R) / sizeof(T)));
+            GEMM_UNROLL
+            for (int i = 0; i < rows; i++)
+                sum[i][v] = r_fma(a[i * a_row + p * a_step] - (R){0}, b_p, sum[i][v]);
+        }
+    GEMM_UNROLL
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < ROW_VECTORS; v++) {
+            const int64_t at = v * (int64_t)(sizeof(R) / sizeof(T));
+            const R x = bias ? sum[i][v] + r_load(bias + at) : sum[i][v];
+            r_store(y + i * TGA_ROW + at, used < TGA_ROW ? TN(r_first)(x, at, used) : x);
+        }
+}
+
+static __attribute__((noinline)) void TN(rows_product)(int64_t rows, int64_t depth, const T *a,
+                                                       int64_t a_row, int64_t a_step, const T *b,
+                                                       const T *bias, int64_t used, T *y)
+{
+    for (; rows > 0; rows -= 4, a += 4 * a_row, y += 4 * TGA_ROW) {
+        switch (rows) {
+        case 1:
+            TN(rows_block)(1, depth, a, a_row, a_step, b, bias, used, y);
+            break;
+        case 2:
+            TN(rows_block)(2, depth, a, a_row, a_step, b, bias, used, y);
+            break;
+        case 3:
+            TN(rows_block)(3, depth, a, a_row, a_step, b, bias, used, y);
+            break;
+        case 5:
+            TN(rows_block)(5, depth, a, a_row, a_step, b, bias, used, y);
+            return;
+        default:
+            TN(rows_block)(4, depth, a, a_row, a_step, b, bias, used, y);
+        }
+    }
+}
+
+/* ---- forward ------------------------------------------------------------------------------ */
+
+/* x: (m, ROW), k columns used; wt: (k, ROW), n used; b: (ROW); z, y: (m, ROW): before and after
+ * the activation; z may be NULL.  m * ROW is a whole number of vectors, or one partial one. */
+static ALWAYS_INLINE void TN(rows_forward)(V (*row)(V, V, V), int64_t m, int64_t k, const T *x,
+                                           const T *wt, const T *b, T *z, T *y, double a1,
+                                           double a2)
+{
+    TN(rows_product)(m, k, x, TGA_ROW, 1, wt, b, TGA_ROW, z ? z : y);
+    TN(unary_loop)(row, m * TGA_ROW, z ? z : y, y, (T)a1, (T)a2);
+}
+
+/* ---- backward ----------------------------------------------------------------------------- */
+
+/* gb[j] = sum over i < m of g[i][j], in the order of reduce.tmpl.h: fewer rows than lanes are
+ * added as a tree, neighbours first. */
+static ALWAYS_INLINE void TN(rows_sum)(int64_t m, const T *g, T *gb)
+{
+    if (m < VL && m <= 4) {
+        for (int64_t at = 0; at < TGA_ROW; at += (int64_t)(sizeof(R) / sizeof(T))) {
+            R sum = r_load(g + at);
+            if (m > 1)
+                sum = sum + r_load(g + TGA_ROW + at);
+            if (m == 3)
+                sum = sum + r_load(g + 2 * TGA_ROW + at);
+            if (m == 4)
+                sum = sum + (r_load(g + 2 * TGA_ROW + at) + r_load(g + 3 * TGA_ROW + at));
+            r_store(gb + at, sum);
+        }
+        return;
+    }
+    TN(reduce_rows_loop)(TN(sum_combine), 0, m, TGA_ROW, g, TGA_ROW, gb);
+}
+
+/* gy, saved (what the activation's backward reads), x: (m, ROW), n, n and k columns used;
+ * w: (n, ROW), k used; gx: (m, ROW); gw: (n, ROW); gwt: (k, ROW); gb: (ROW); of the results
+ * those that are NULL are not computed. */
+static ALWAYS_INLINE void TN(rows_backward)(V (*row)(V, V, V, V), int64_t m, int64_t n, int64_t k,
+                                            const T *gy, const T *saved, const T *x, const T *w,
+                                            T *gx, T *gw, T *gwt, T *gb, double a1, double a2)
+{
+    T g[TGA_ROWS_MOST * TGA_ROW];
+    if (m < 1)
+        __builtin_unreachable(); /* else gcc warns that g may stay empty */
+    TN(unary_backward_loop)(row, m * TGA_ROW, gy, saved, g, (T)a1, (T)a2);
+    if (gx)
+        TN(rows_product)(m, n, g, TGA_ROW, 1, w, NULL, k, gx);
+    if (gw) {
+        TN(rows_product)(n, m, g, 1, TGA_ROW, x, NULL, TGA_ROW, gw);
+        TN(rows_product)(k, m, x, 1, TGA_ROW, g, NULL, TGA_ROW, gwt);
+    }
+    if (gb)
+        TN(rows_sum)(m, g, gb);
+}
+
+#ifndef ROWS_ACT
+#define ROWS_ACT(name, ...)                                                                        \
+    static void TN(name##_rows_forward)(int64_t m, int64_t k, const void *x, const void *wt,       \
+                                        const void *b, void *z, void *y, double a1, double a2)     \
+    {                                                                                              \
+        TN(rows_forward)(TN(name##_row), m, k, x, wt, b, z, y, a1, a2);                            \
+    }                                                                                              \
+    static void TN(name##_rows_backward)(int64_t m, int64_t n, int64_t k, const void *gy,          \
+                                         const void *saved, const void *x, const void *w,          \
+                                         void *gx, void *gw, void *gwt, void *gb, double a1,       \
+                                         double a2)                                                \
+    {                                                                                              \
+        TN(rows_backward)(TN(name##_backward_row), m, n, k, gy, saved, x, w, gx, gw, gwt, gb, a1,  \
+                          a2);                                                                     \
+    }
+#endif
+
+#define ACT ROWS_ACT
+#include "activations.def"

@@ -1,0 +1,430 @@
+"""What may go wrong when a step is written down and run again without Python.
+
+Each case raises, works, or is constant by definition, and its section says which.  None is
+silently wrong: where replay could differ from what the function would do now, it says so.
+"""
+
+import threading
+
+import numpy as np
+import pytest
+
+import tinygrad_act as tga
+from tinygrad_act import CaptureError, ReplayMismatch, Tensor, capture, nn, optim
+
+DATA = Tensor([[1.0, 2.0], [3.0, 4.0]])
+
+
+def regression(net=None):
+    """A net, its optimizer, and a step of training towards 0."""
+    tga.manual_seed(0)
+    net = net or nn.Sequential(nn.Linear(2, 3), "tanh", nn.Linear(3, 1))
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+
+    def step():
+        optimizer.zero_grad()
+        cost = net(DATA).square().mean()
+        cost.backward()
+        optimizer.step()
+        return cost
+
+    return net, optimizer, step
+
+
+# ---- raises, when the step is captured ----------------------------------------------------------
+# A value that Python sees cannot be followed: the plan would keep what it was at capture.
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda y: y.item(),
+        lambda y: y.tolist(),
+        lambda y: y.numpy(),
+        lambda y: np.asarray(y),
+        lambda y: float(y),
+        lambda y: int(y),
+        lambda y: bool(y),
+        lambda y: repr(y),
+        lambda y: list(range(y.astype("int64"))),
+    ],
+    ids="item tolist numpy asarray float int bool repr index".split(),
+)
+def test_raises_reading_a_value(read):
+    def step():
+        y = DATA.sum()
+        read(y)
+        return y
+
+    with pytest.raises(CaptureError, match="the step (reads a value|hands out memory)"):
+        capture(step)()
+
+
+def test_raises_control_flow_on_values():
+    def step():
+        y = DATA.sum()
+        return y if y > 0 else -y
+
+    with pytest.raises(CaptureError, match="reads a value"):
+        capture(step)()
+
+
+@pytest.mark.parametrize(
+    "index",
+    [Tensor([True, False]), np.array([True, False])],
+    ids=["tensor", "numpy"],
+)
+def test_raises_a_shape_that_depends_on_values(index):
+    with pytest.raises(CaptureError, match="capture: the step"):
+        capture(lambda: DATA[index])()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DATA + np.ones((2, 2), "float32"),
+        lambda: Tensor(np.ones((2, 2), "float32")) * DATA,
+        lambda: tga.from_numpy(np.ones((2, 2), "float32")) * DATA,
+    ],
+    ids=["operand", "Tensor", "from_numpy"],
+)
+def test_raises_new_data_from_numpy(make):
+    with pytest.raises(CaptureError, match="takes in memory from outside"):
+        capture(make)()
+
+
+def test_raises_capture_inside_capture():
+    inner = capture(lambda: DATA * 2)
+    with pytest.raises(CaptureError, match="cannot be nested"):
+        capture(lambda: inner())()
+
+
+def test_raises_gradients_that_add_up():
+    """Each step would add to another tensor: zero_grad() belongs into the step."""
+    w = Tensor([1.0, 2.0], requires_grad=True)
+    (w * w).sum().backward()
+
+    def step():
+        cost = (w * w).sum()
+        cost.backward()
+        return cost
+
+    with pytest.raises(CaptureError, match=r"call zero_grad\(\) in it"):
+        capture(step)()
+
+
+def test_raises_gradients_that_add_up_from_the_second_call_on():
+    w = Tensor([1.0, 2.0], requires_grad=True)
+
+    def step():
+        cost = (w * w).sum()
+        cost.backward()
+        return cost
+
+    captured = capture(step)
+    captured()
+    with pytest.raises(CaptureError, match=r"call zero_grad\(\) in it"):
+        captured()
+
+
+def test_raises_writing_to_an_input():
+    def step(x):
+        x *= 2.0
+        return x.sum()
+
+    with pytest.raises(CaptureError, match="writes to one of its inputs"):
+        capture(step)(DATA.clone())
+
+
+def test_raises_an_input_that_requires_a_gradient():
+    with pytest.raises(CaptureError, match="must not require a gradient"):
+        capture(lambda x: x * 2)(Tensor([1.0], requires_grad=True))
+
+
+def test_raises_a_result_that_is_no_tensor():
+    with pytest.raises(CaptureError, match="must return a Tensor"):
+        capture(lambda: "done")()
+
+
+# ---- raises, at the second call or a replay ------------------------------------------------------
+
+
+def test_raises_another_number_at_the_second_call():
+    """Seen because the second call runs the function once more."""
+    factor = [2.0]
+    step = capture(lambda: DATA * factor[0])
+    step()
+    factor[0] = 3.0
+    with pytest.raises(ReplayMismatch, match="instruction 0 was mul"):
+        step()
+
+
+def test_raises_other_kernels_at_the_second_call():
+    ops = [Tensor.tanh, Tensor.sigmoid]
+    step = capture(lambda: ops.pop(0)(DATA))
+    step()
+    with pytest.raises(ReplayMismatch, match="was tanh and is sigmoid"):
+        step()
+
+
+def test_raises_more_kernels_at_the_second_call():
+    times = [1, 2]
+
+    def step():
+        y = DATA
+        for _ in range(times.pop(0)):
+            y = y.tanh()
+        return y
+
+    step = capture(step)
+    step()
+    with pytest.raises(ReplayMismatch, match="ran 2 kernels, the first 1"):
+        step()
+
+
+@pytest.mark.parametrize(
+    "other", [Tensor([1.0, 2.0, 3.0]), Tensor([1, 2], dtype="int64")], ids=["shape", "dtype"]
+)
+def test_raises_inputs_of_other_shape_or_dtype(other):
+    step = capture(lambda x: x * 2)
+    step(Tensor([1.0, 2.0]))
+    with pytest.raises(ReplayMismatch, match=r"captured with float32 of shape \(2,\)"):
+        step(other)
+
+
+def test_raises_a_replaced_parameter():
+    net, _, function = regression(nn.Linear(2, 1))
+    step = capture(function)
+    step.replay(2)
+    net.weight = nn.Parameter([[0.5, 0.5]])
+    for use in (step, lambda: step.replay(1)):
+        with pytest.raises(ReplayMismatch, match="'weight' is another"):
+            use()
+
+
+def test_raises_a_replaced_variable():
+    def make():
+        w = Tensor([1.0, 2.0], requires_grad=True)
+
+        def step():
+            w.grad = None
+            cost = (w * w).sum()
+            cost.backward()
+            return cost
+
+        def replace():
+            nonlocal w
+            w = Tensor([3.0, 4.0], requires_grad=True)
+
+        return step, replace
+
+    function, replace = make()
+    step = capture(function)
+    step.replay(1)
+    replace()
+    with pytest.raises(ReplayMismatch, match="'w' is another"):
+        step()
+
+
+def test_raises_a_freed_parameter():
+    weights = [Tensor([1.0], requires_grad=True)]
+
+    def function():
+        weights[0].grad = None
+        cost = (weights[0] * 2).sum()
+        cost.backward()
+        return cost
+
+    step = capture(function)
+    step.replay(1)
+    weights[0] = Tensor([1.0], requires_grad=True)
+    with pytest.raises(ReplayMismatch, match="a parameter of the captured step is gone"):
+        step.replay(1)
+
+
+def test_raises_a_changed_mode():
+    net, _, function = regression(nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.5), nn.Linear(3, 1)))
+    step = capture(function)
+    step.replay(2)
+    net.eval()
+    with pytest.raises(ReplayMismatch, match="is in eval mode, but was captured in train mode"):
+        step.replay(1)
+    net.train()
+    step.replay(1)
+
+
+def test_raises_replay_from_two_threads():
+    _, _, function = regression()
+    step = capture(function)
+    step.replay(2)
+    started, errors = threading.Event(), []
+
+    def second():
+        started.wait()
+        try:
+            step.replay(1)
+        except ReplayMismatch as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=second)
+    thread.start()
+
+    def progress(done, n):
+        started.set()
+        thread.join()
+
+    step.replay(10, progress=progress)
+    assert errors == ["replay: another thread is running this step"]
+
+
+# ---- works ----------------------------------------------------------------------------------------
+
+
+def test_works_a_parameter_changed_outside_between_replays():
+    net, _, function = regression(nn.Linear(2, 1))
+    step = capture(function)
+    step.replay(3)
+    with tga.no_grad():
+        net.weight.copy_(Tensor([[1.0, -1.0]]))
+        net.bias.fill_(0.5)
+    found = step.replay(2).tolist()
+    twin, _, eager = regression(nn.Linear(2, 1))
+    with tga.no_grad():
+        twin.weight.copy_(Tensor([[1.0, -1.0]]))
+        twin.bias.fill_(0.5)
+    assert found == [eager().item() for _ in range(2)]
+
+
+def test_works_a_learning_rate_changed_between_replays():
+    net, optimizer, function = regression()
+    step = capture(function)
+    step.replay(2)
+    optimizer.lr = 0.0
+    before = [p.tolist() for p in net.parameters()]
+    step.replay(2)
+    assert [p.tolist() for p in net.parameters()] == before
+
+
+def test_works_data_changed_in_place():
+    data = Tensor([1.0, 2.0])
+    step = capture(lambda: data * 2)
+    step.replay(2)
+    data.fill_(5.0)
+    assert step().tolist() == [10.0, 10.0]
+
+
+def test_works_numpy_memory_made_before():
+    memory = np.ones(3, "float32")
+    shared = tga.from_numpy(memory)
+    step = capture(lambda: shared * 2)
+    step.replay(2)
+    memory[:] = 4.0
+    assert step().tolist() == [8.0, 8.0, 8.0]
+
+
+def test_works_a_view_of_a_parameter():
+    w = Tensor([1.0, 2.0, 3.0, 4.0])
+    half = w[2:]
+
+    def function():
+        half.__iadd__(1.0)
+        return half.sum()
+
+    step = capture(function)
+    assert step.replay(3).tolist() == [9.0, 11.0, 13.0]
+    assert w.tolist() == [1.0, 2.0, 6.0, 7.0]
+
+
+def test_works_eager_steps_between_replays():
+    _, _, function = regression()
+    step = capture(function)
+    mixed = [*step.replay(2).tolist(), function().item(), step().item(), function().item()]
+    _, _, twin = regression()
+    assert mixed == [twin().item() for _ in range(5)]
+
+
+def test_works_a_graph_older_than_a_replay_sees_the_write():
+    """A saved parameter that a replay has changed since is noticed, as any write in place."""
+    net, _, function = regression(nn.Linear(2, 1))
+    step = capture(function)
+    step.replay(2)
+    x = Tensor([[1.0, 1.0]], requires_grad=True)
+    y = net(x).sum()
+    step.replay(1)
+    with pytest.raises(RuntimeError, match="was written to in place"):
+        y.backward()
+
+
+def test_works_another_instruction_set():
+    """The plan asks for the kernels in force at each step, as eager mode does."""
+    for name in tga.supported_isas():
+        _, _, function = regression()
+        step = capture(function)
+        found = step.replay(2).tolist()
+        _, _, twin = regression()
+        expected = [twin().item() for _ in range(2)]
+        with tga.use_isa(name):
+            found += step.replay(2).tolist()
+            expected += [twin().item() for _ in range(2)]
+        assert found == expected
+
+
+def test_works_after_the_step_is_gone():
+    """A plan keeps what it needs, and nothing keeps the plan."""
+    import gc
+    import weakref
+
+    _, _, function = regression()
+    step = capture(function)
+    costs = step.replay(3)
+    gone = weakref.ref(step.plan)
+    del step
+    gc.collect()
+    assert gone() is None
+    assert costs.shape == (3,)
+
+
+# ---- constant by definition ---------------------------------------------------------------------
+# Python numbers and Python's own state are read when the function runs, which is at capture only.
+
+
+def test_constant_a_number_of_a_closure():
+    factor = 2.0
+
+    def step():
+        return DATA.sum() * factor
+
+    step = capture(step)
+    step.replay(1)
+    factor = 3.0
+    assert step().item() == 20.0
+
+
+def test_constant_an_attribute_that_is_a_number():
+    class Scaled(nn.Module):
+        factor = 2.0
+
+        def forward(self, x):
+            return x * self.factor
+
+    module = Scaled()
+    step = capture(lambda: module(DATA).sum())
+    step.replay(1)
+    module.factor = 3.0
+    assert step().item() == 20.0
+
+
+def test_constant_what_python_prints_or_counts():
+    seen = []
+
+    def function():
+        seen.append(len(seen))
+        return DATA.sum()
+
+    capture(function).replay(100)
+    assert len(seen) == 2
+
+
+def test_not_constant_a_number_that_is_an_argument():
+    step = capture(lambda factor: DATA.sum() * factor)
+    assert [step(f).item() for f in (1, 2, 3.0, 4.5)] == [10.0, 20.0, 30.0, 45.0]
