@@ -55,7 +55,7 @@ CALLS = CSRC / "calls.def"
 CALLS_HEAD = """/* calls.def: the entry points that a plan can call, made from tga.h by build.py.
  *
  * CALL(name, its parameters, the words of a call as arguments)
- *   i integer   d double   r read   w written   l layout   L list of pointers
+ *   i integer   d double   r read   w written   l struct   L list of pointers
  */
 #ifndef CALL
 #define CALL(...)
@@ -155,12 +155,12 @@ def write_calls() -> None:
 
 
 def kind_of_parameter(declaration: str) -> str:
-    """i: integer, d: double, r: read, w: written, L: list of pointers, l: layout."""
+    """i: integer, d: double, r: read, w: written, L: list of pointers, l: a struct."""
     if "**" in declaration:
         return "L"
     if "*" not in declaration:
         return "d" if declaration.startswith("double") else "i"
-    if "tga_layout" in declaration:
+    if declaration.startswith("const tga_"):
         return "l"
     return "r" if declaration.startswith("const") else "w"
 

@@ -174,26 +174,43 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-int tga_plan_run(tga_plan *plan, int64_t n, int64_t record_every, double seconds,
-                 const int64_t *bases)
+static int one_step(tga_plan *plan, int64_t record_every, const int64_t *bases)
 {
     const instruction *list = plan->list;
     const int64_t count = plan->instructions;
+    copy_all(plan, TGA_BEFORE, plan->done, bases);
+    for (int64_t i = 0; i < count; i++) {
+        const int status = list[i].run(list[i].v);
+        if (status != TGA_OK) {
+            plan->failed = i;
+            return status;
+        }
+    }
+    if (plan->done % record_every == 0)
+        copy_all(plan, TGA_AFTER, plan->done / record_every, bases);
+    plan->done++;
+    return TGA_OK;
+}
+
+int tga_plan_once(tga_plan *plan, const int64_t *bases)
+{
+    tga_plan_begin(plan, 0, bases);
+    const int status = one_step(plan, 1, bases);
+    if (status == TGA_OK)
+        tga_plan_end(plan, bases);
+    return status;
+}
+
+int tga_plan_run(tga_plan *plan, int64_t n, int64_t record_every, double seconds,
+                 const int64_t *bases)
+{
     double before = now();
     const double end = before + seconds;
     int64_t looked = plan->done, look = plan->done + 1; /* at the clock, when so many are done */
     while (plan->done < n) {
-        copy_all(plan, TGA_BEFORE, plan->done, bases);
-        for (int64_t i = 0; i < count; i++) {
-            const int status = list[i].run(list[i].v);
-            if (status != TGA_OK) {
-                plan->failed = i;
-                return status;
-            }
-        }
-        if (plan->done % record_every == 0)
-            copy_all(plan, TGA_AFTER, plan->done / record_every, bases);
-        plan->done++;
+        const int status = one_step(plan, record_every, bases);
+        if (status != TGA_OK)
+            return status;
         if (plan->done >= look) {
             const double t = now(), left = end - t;
             if (left <= 0)

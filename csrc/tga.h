@@ -353,6 +353,7 @@ void tga_plan_begin(tga_plan *plan, int64_t done, const int64_t *bases);
 int tga_plan_run(tga_plan *plan, int64_t n, int64_t record_every, double seconds,
                  const int64_t *bases);
 void tga_plan_end(tga_plan *plan, const int64_t *bases);
+int tga_plan_once(tga_plan *plan, const int64_t *bases);    /* begin, one step, end */
 int64_t tga_plan_done(const tga_plan *plan);
 int64_t tga_plan_failed(const tga_plan *plan);  /* the number of the call that failed, or -1 */
 /* cdef-end */

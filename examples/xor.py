@@ -8,6 +8,7 @@ first layers never hear of the error.  ReLU, whose derivative is 1 or 0, can lea
     python examples/xor.py                                  the deep network: sigmoid beside ReLU
     python examples/xor.py --network small --activation tanh
     python examples/xor.py --activation relu --seeds 20     how often does it learn?
+    python examples/xor.py --eager                          the graph made anew at each step
 
 It prints what each network says in the end, and writes cost and accuracy of every step to
 xor_out/: as tables (CSV) and, if matplotlib is installed, as a picture.
@@ -17,6 +18,7 @@ import argparse
 import csv
 import math
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -61,38 +63,66 @@ def build(widths, activation):
     return nn.Sequential(*layers, linear(*last), "sigmoid")
 
 
-def train(net, steps, lr):
-    """Gradient descent on all four points at once; yields each step's cost and accuracy."""
+def train(net, steps, lr, eager=False, show=None):
+    """Gradient descent on all four points at once; returns each step's cost and accuracy.
+
+    `show` is told now and then how many steps are done.
+    """
     optimizer = optim.SGD(net.parameters(), lr=lr)
-    for _ in range(steps):
+
+    def step():
         probability = net(x)  # forward; the graph is recorded on the way
         cost = tga.bce(probability, target)  # mean of -(t * log(p) + (1 - t) * log(1 - p))
 
         optimizer.zero_grad()
         cost.backward()  # the chain rule, from the cost back to every weight
         optimizer.step()  # weight -= lr * gradient
+        return cost, probability
 
-        yield cost.item(), accuracy(probability)
+    if not eager:  # the step is written down once, and then runs in C
+        costs, probabilities = tga.capture(step).replay(steps, progress=show)
+        return costs.tolist(), accuracy(probabilities)
+    costs, shares = [], []
+    for done in range(1, steps + 1):  # Python makes the graph of each step anew
+        cost, probability = step()
+        costs.append(cost.item())
+        shares.append(accuracy(probability))
+        if show:
+            show(done, steps)
+    return costs, shares
 
 
 def accuracy(probability):
-    """The share of the points for which the probability lies on the right side of 1/2."""
+    """The share of the points for which the probability lies on the right side of 1/2.
+
+    probability: (4, 1), or (steps, 4, 1) for a list of one share for each step.
+    """
     right = (probability > 0.5) == (target > 0.5)
-    return right.sum().item() / len(target)
+    return right.astype("float32").mean(axis=(-2, -1)).tolist()
 
 
 # ---- what you see ---------------------------------------------------------------------------
 
 
-def watch(curve, steps, label, quiet):
-    """Pass on what `train` yields, and show how far it is."""
+def watch(steps, label):
+    """The function that shows how many of the steps are done; and one to call at the end."""
     if tqdm and sys.stderr.isatty():
-        yield from tqdm(curve, label, steps, unit=" steps", leave=False)
-        return
-    for step, (cost, share) in enumerate(curve):
-        if step % max(1, steps // 5) == 0 and not quiet:
-            print(f"  step {step:<8} cost {cost:.7f}   accuracy {share}", flush=True)
-        yield cost, share
+        bar = tqdm(desc=label, total=steps, unit=" steps", leave=False)
+        return lambda done, _: bar.update(done - bar.n), bar.close
+    shown = [0]
+
+    def show(done, _):  # a line for each fifth of a long run
+        if 5 * done >= steps * (shown[0] + 1) and done < steps:
+            shown[0] = 5 * done // steps
+            print(f"{label}: {done:,} of {steps:,} steps", flush=True)
+
+    return show, lambda: None
+
+
+def print_curve(costs, shares):
+    """Six points of the way."""
+    for step in range(0, len(costs), max(1, len(costs) // 5)):
+        print(f"  step {step:<8} cost {costs[step]:.7f}   accuracy {shares[step]}")
 
 
 def print_answers(hypothesis):
@@ -157,8 +187,12 @@ def main(arguments=None):
         for seed in range(options.seed, options.seed + options.seeds):
             tga.manual_seed(seed)  # each activation begins with the same weights
             net = build(widths, activation)
-            curve = train(net, options.steps, options.lr)
-            curves[seed] = list(watch(curve, options.steps, f"  seed {seed}", several))
+            show, close = watch(options.steps, f"  seed {seed}")
+            start = time.perf_counter()
+            costs, shares = train(net, options.steps, options.lr, options.eager, show)
+            seconds = time.perf_counter() - start
+            close()
+            curves[seed] = list(zip(costs, shares))
 
             with tga.no_grad():
                 hypothesis = net(x)
@@ -166,8 +200,10 @@ def main(arguments=None):
             share = accuracy(hypothesis)
             learnt += share == 1
             if not several:
+                print_curve(costs, shares)
                 print_answers(hypothesis)
-            print(f"  seed {seed:<8} cost {cost:.7f}   accuracy {share}", flush=True)
+            speed = f"{options.steps / seconds:,.0f} steps per second"
+            print(f"  seed {seed:<8} cost {cost:.7f}   accuracy {share}   {speed}", flush=True)
 
         outcome = f"accuracy {share} after {options.steps:,} steps"
         if several:
@@ -195,6 +231,7 @@ def read_options(arguments):
     add("--seed", type=int, default=SEED, metavar="N", help=f"default: {SEED}")
     add("--seeds", type=count, default=1, metavar="N", help="how many, from --seed on; default: 1")
     add("--lr", type=rate, default=0.1, metavar="X", help="learning rate; default: 0.1")
+    add("--eager", action="store_true", help="make the graph of each step anew, in Python")
     add("--out", type=Path, default=Path("xor_out"), metavar="DIR", help="default: xor_out")
     options = parser.parse_args(arguments)
     names = ",".join(options.activation or ["sigmoid", "relu"]).split(",")

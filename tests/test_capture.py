@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from oracle import same_bits, threads
 from strategies import OPS, by_name, calls, lay_out, leaf
@@ -60,7 +60,7 @@ def inputs_of(call, dtype):
 
 
 @pytest.mark.parametrize("op", OPS, ids=by_name)
-@settings(max_examples=2)
+@settings(max_examples=2, phases=[Phase.generate])  # each example captures three times
 @given(data=st.data())
 def test_every_op(op, data):
     call = data.draw(calls(op, most=24))

@@ -221,11 +221,8 @@ def is_list(pointer):
 
 
 def described(argument):
-    """A C list or layout as something to compare."""
-    if is_list(argument):
-        return tuple(list_of(argument))
-    n = argument.ndim
-    return (*argument.shape[0:n], *[step for row in argument.stride for step in row[0:n]])
+    """A C list or struct as something to compare."""
+    return bytes(ffi.buffer(argument))
 
 
 def as_pointers(addresses):

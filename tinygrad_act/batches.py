@@ -1,0 +1,121 @@
+"""batches.py: the data sets of an epoch, gathered batch by batch in C, as part of a plan."""
+
+from math import prod
+
+from . import kernels
+from .array import (
+    contiguous,
+    convert,
+    copy_into,
+    empty,
+    index_view,
+    is_numpy,
+    reshape,
+    view_of_numpy,
+)
+from .dtype import float32, int64, uint8
+from .plan import Buffer, Instruction, Ref
+from .tensor import Tensor, _wrap
+
+lib = kernels.lib
+
+
+class DataSets:
+    """The data of an epoch: arrays with the same number of rows."""
+
+    def __init__(self, data, scale):
+        if isinstance(data, Tensor) or is_numpy(data):
+            data = (data,)
+        self.arrays = [_as_data(x) for x in data]
+        if not self.arrays or any(not x.shape for x in self.arrays):
+            raise ValueError("epoch: data must be arrays with a first axis for the rows")
+        self.rows = self.arrays[0].shape[0]
+        if any(x.shape[0] != self.rows for x in self.arrays):
+            lengths = ", ".join(str(x.shape[0]) for x in self.arrays)
+            raise ValueError(f"epoch: the data sets have different lengths: {lengths}")
+        count = len(self.arrays)
+        self.scales = [float(scale)] * count if isinstance(scale, (int, float)) else list(scale)
+        if len(self.scales) != count:
+            raise ValueError(f"epoch: {count} data sets, but {len(self.scales)} scales")
+        self.scales = [1.0 if s is None else float(s) for s in self.scales]
+        for x, s in zip(self.arrays, self.scales, strict=True):
+            if s != 1 and not (x.dtype.is_float or x.dtype is uint8):
+                raise TypeError(f"epoch: data of {x.dtype} cannot be scaled")
+
+    def _call(self, number, rows):
+        """How one data set is gathered: dtype of the result, shape and size, arguments."""
+        x, scale = self.arrays[number], self.scales[number]
+        dtype = float32 if x.dtype is uint8 and scale != 1 else x.dtype
+        shape = (rows, *x.shape[1:])
+        return dtype, shape, [dtype.code, x.dtype.code, rows, prod(x.shape[1:]), self.rows]
+
+    def batch(self, order, start, rows):
+        """The inputs made of some rows, as in eager mode."""
+        index = kernels.offset(order.data, 8 * start)
+        inputs = []
+        for number, (x, scale) in enumerate(zip(self.arrays, self.scales, strict=True)):
+            dtype, shape, sizes = self._call(number, rows)
+            y = empty(shape, dtype, prod(shape))
+            status = lib.tga_batch(*sizes, kernels.as_int64(index), x.data, scale, y.data)
+            kernels.check(status, "epoch", ": a row's number is")
+            inputs.append(_wrap(y, None))
+        return inputs
+
+    def plan(self, captured, rows):
+        """The plan of a step with the gathering of its batch before it, and the index' slot."""
+        addresses = [x.address for x in self.arrays]
+        key = (*addresses, *self.scales, self.rows)
+        if key not in captured.batch_plans:
+            index = Buffer(8 * rows, "scratch")
+            index.kept = True
+            before = []
+            for number, buffer in enumerate(captured.inputs):
+                *_, sizes = self._call(number, rows)
+                args = [*sizes, Ref(index), addresses[number], self.scales[number], Ref(buffer)]
+                before.append(Instruction("tga_batch", args, "batch"))
+            plan = captured.make_plan(before)
+            captured.batch_plans.clear()  # of other data
+            captured.batch_plans[key] = plan, plan.feed(index, 8 * rows), self.arrays
+        plan, slot, _ = captured.batch_plans[key]
+        return plan, slot
+
+
+def _as_data(x):
+    if isinstance(x, Tensor):
+        return contiguous(x.array)
+    if is_numpy(x):
+        return contiguous(view_of_numpy(x))
+    raise TypeError(f"epoch: data must be Tensors or NumPy arrays, not {type(x).__name__}")
+
+
+def as_order(order, rows):
+    """The numbers of the rows as a contiguous int64 array."""
+    if order is None:
+        y = empty((rows,), int64, rows)
+        lib.tga_arange(int64.code, rows, 0, 1, y.data)
+        return y
+    if is_numpy(order):
+        array = view_of_numpy(order.astype("int64"))
+    elif isinstance(order, Tensor):
+        array = order.array
+    else:
+        array = Tensor(list(order), dtype="int64").array
+    if len(array.shape) != 1 or array.dtype.is_float:
+        raise ValueError(
+            f"epoch: order must be a row of integers, not {array.dtype} of shape {array.shape}"
+        )
+    return contiguous(array if array.dtype is int64 else convert(array, int64))
+
+
+def joined(values):
+    """The results of the parts of an epoch, one after the other."""
+    if len(values) == 1:
+        return values[0]
+    whole, rest = values
+    if whole.shape[1:] != rest.shape[1:]:  # they have the rows of a batch
+        whole, rest = [reshape(y, (y.shape[0] * y.shape[1], *y.shape[2:])) for y in (whole, rest)]
+    shape = (whole.shape[0] + rest.shape[0], *whole.shape[1:])
+    joined = empty(shape, whole.dtype, whole.size + rest.size)
+    copy_into(index_view(joined, slice(whole.shape[0])), whole)
+    copy_into(index_view(joined, slice(whole.shape[0], None)), rest)
+    return joined
