@@ -55,7 +55,7 @@ def build(widths, activation):
     def linear(inputs, outputs):  # weights evenly from [-1, 1), biases 0
         return nn.Linear(inputs, outputs, initialize=nn.init.uniform)
 
-    pieces = 2 if activation == "maxout" else 1  # maxout makes one number of two
+    pieces = 2 if activation in ("maxout", "glu") else 1  # they make one number of two
     *hidden, last = pairwise(widths)
     layers = []
     for inputs, outputs in hidden:

@@ -128,7 +128,10 @@ def test_xor_networks(widths, dtype, isa):
             assert "rows_forward" in repr(step.plan)
 
 
-@pytest.mark.parametrize("name", [name for name in tga.op.ACTIVATIONS if name != "maxout"])
+HALVES = {"maxout", "glu"}  # whose result has fewer columns than x
+
+
+@pytest.mark.parametrize("name", [name for name in tga.op.ACTIVATIONS if name not in HALVES])
 def test_every_activation_between_small_layers(name):
     assert_replay_is_eager(lambda: xor(WIDE, name, lr=0.1))
 

@@ -15,10 +15,9 @@ the results are copied out.
 
 import struct
 import threading
-from contextlib import contextmanager
 
 from . import kernels
-from .array import contiguous, reshape
+from .array import contiguous
 from .batches import DataSets, as_order, joined
 from .passes import PASSES
 from .recorder import CaptureError, Recording
@@ -76,7 +75,7 @@ class Step:
         self._captured = {}  # shapes and dtypes of the inputs -> Captured
         self._last = None  # the one used last, and its inputs
         self._inputs = []
-        self._lock = threading.Lock()
+        self._running = _Running()
 
     @property
     def plan(self):
@@ -104,18 +103,17 @@ class Step:
             another: it runs other kernels at its second call, a parameter was replaced, a
             module changed its mode; or if another thread is running it.
         """
-        with self._running():
+        with self._running:
             inputs = [_as_input(x) for x in inputs]
             captured = self._known(inputs)
-            if captured is None or not captured.confirmed:
+            if captured is not None and captured.confirmed:
+                captured.check_surroundings()
+                values = captured.once(inputs)
+            else:
                 captured, recorded = self._record(captured, inputs)
-                self._last, self._inputs = captured, inputs
-                return captured.rebuild([_wrap(y, None) for y in recorded.outputs])
-            captured.check_surroundings()
+                values = recorded.outputs
             self._last, self._inputs = captured, inputs
-            given = [x.array.address for x in inputs]
-            values = captured.run(captured.plan, given, (), 1, 1, None)
-            return captured.rebuild([_wrap(reshape(y, y.shape[1:]), None) for y in values])
+            return captured.rebuild([_wrap(y, None) for y in values])
 
     def replay(self, n, *inputs, lr=None, record_every=1, progress=None):
         """Do `n` steps in C.
@@ -152,7 +150,7 @@ class Step:
         without lasting effect on any tensor.
         """
         n, every = _count(n, "n", 0), _count(record_every, "record_every", 1)
-        with self._running():
+        with self._running:
             inputs = [_as_input(x) for x in inputs] or self._inputs
             captured = self._prepared(inputs)
             self._last, self._inputs = captured, inputs
@@ -194,7 +192,7 @@ class Step:
         CaptureError, ReplayMismatch
             As a call.
         """
-        with self._running():
+        with self._running:
             sets = DataSets(data, scale)
             size = _count(batch_size, "batch_size", 1)
             order = as_order(order, sets.rows)
@@ -286,14 +284,21 @@ class Step:
         if alive and alive[1]:
             kernels.write_memory(captured.rate.address, struct.pack("d", alive[1][-1]))
 
-    @contextmanager
-    def _running(self):
+
+class _Running:
+    """``with`` it one thread runs a step; another that wants to meanwhile is refused."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self):
+        self._lock = threading.Lock()
+
+    def __enter__(self):
         if not self._lock.acquire(blocking=False):
             raise ReplayMismatch("replay: another thread is running this step")
-        try:
-            yield
-        finally:
-            self._lock.release()
+
+    def __exit__(self, *_):
+        self._lock.release()
 
 
 def _as_input(x):

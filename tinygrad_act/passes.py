@@ -71,7 +71,7 @@ def fuse_linear(instructions):
 
 
 def in_rows(instructions):
-    """Small linear layers on matrices in rows of eight elements: see csrc/rows.tmpl.h.
+    """Small linear layers on matrices in rows of eight elements: see csrc/small.tmpl.h.
 
     A weight is kept twice, as it is and turned; where another kind of call needs a small
     matrix, it is copied to or from its usual form.

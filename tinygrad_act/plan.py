@@ -354,9 +354,18 @@ class Plan:
         """
         status = lib.tga_plan_run(self._plan, n, record_every, seconds, bases)
         if status:
-            failed = self.instructions[lib.tga_plan_failed(self._plan)]
-            kernels.check(status, failed.op or failed.name)
+            self._raise(status)
         return lib.tga_plan_done(self._plan)
+
+    def once(self, bases):
+        """Begin, do one step, and end; raises as `run`."""
+        status = lib.tga_plan_once(self._plan, bases)
+        if status:
+            self._raise(status)
+
+    def _raise(self, status):
+        failed = self.instructions[lib.tga_plan_failed(self._plan)]
+        kernels.check(status, failed.op or failed.name)
 
     def end(self, bases):
         """Write back what has changed."""

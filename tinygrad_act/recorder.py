@@ -228,7 +228,8 @@ class Recorder:
         from .nn.module import Module
 
         op, layers, frame = "", [], sys._getframe(2)
-        while frame is not None:
+        # no further than the step: who looks at a frame's variables keeps them alive with it
+        while frame is not None and frame.f_code is not Recording.__init__.__code__:
             names = frame.f_locals
             node, owner = names.get("node"), names.get("self")
             if isinstance(node, graph.Node) and node.op is not None and "seeds" not in names:

@@ -57,10 +57,12 @@ class Captured:
         self.watched = _watched(function)
         for module in recorded.recorder.modules:
             self.watched += _watched_of(vars(module))
-        self.modes = [(module, module.training) for module in recorded.recorder.modules]
+        self.modules = list(recorded.recorder.modules)
+        self.modes = [module.training for module in self.modules]
 
         self.plan = self.make_plan()
         self.batch_plans = {}
+        self._bases = kernels.integers([0] * self.plan.slots)  # for one step at a time
         self._check(recorded)
 
     def make_plan(self, before=()):
@@ -107,24 +109,43 @@ class Captured:
 
     def check_surroundings(self):
         """Raise if a parameter was replaced or freed, or a module changed its mode."""
-        for place, name, value in self.watched:
-            if place.get(name) is not value:
+        for names, name, value in self.watched:
+            if names.get(name) is not value:
                 raise ReplayMismatch(
                     f"replay: {name!r} is another than when the step was captured; "
                     f"capture(fn) again"
                 )
-        for module, training in self.modes:
-            if module.training is not training:
-                was, now = ("train", "eval") if training else ("eval", "train")
-                raise ReplayMismatch(
-                    f"replay: {type(module).__name__} is in {now} mode, but was captured in {was} "
-                    f"mode; call {was}() on it, or capture(fn) again"
-                )
+        if [module.training for module in self.modules] != self.modes:
+            for module, training in zip(self.modules, self.modes, strict=True):
+                if module.training is not training:
+                    was, now = ("train", "eval") if training else ("eval", "train")
+                    raise ReplayMismatch(
+                        f"replay: {type(module).__name__} is in {now} mode, but was captured in "
+                        f"{was} mode; call {was}() on it, or capture(fn) again"
+                    )
         for leaf, _ in self.leaves:
             if leaf() is None:
                 raise ReplayMismatch(
                     "replay: a parameter of the captured step is gone; capture(fn) again"
                 )
+
+    def once(self, inputs):
+        """One step; returns the results.  The same as `run`, for a loop in Python."""
+        bases, values = self._bases, []
+        slot = 0
+        for x in inputs:
+            bases[slot] = x.array.address
+            slot += 1
+        for shape, dtype, size in self.shapes:
+            y = empty(shape, dtype, size)
+            bases[slot] = y.address
+            values.append(y)
+            slot += 1
+        mark_all_written(self.changed, "replay")
+        self.plan.once(bases)
+        for leaf, grad in self.leaves:
+            leaf().grad = grad
+        return values
 
     def run(self, plan, given, tables, n, every, progress):
         """Run the plan; returns the recorded results.

@@ -1204,6 +1204,8 @@ def _run(seeds, retain_graph, found=None):
 
 def _run_recorded(seeds, retain_graph, found=None):
     """The same, recorded in turn: seeds and gradients are Tensors."""
+    if kernels.recorder is not None:
+        kernels.recorder.note_leaves(seeds)
     taken = {seed.array.memory for seed in seeds.values()}
 
     def deliver(node, gradient):
