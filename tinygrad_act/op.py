@@ -8,7 +8,8 @@ real test.  Tests, benchmarks and the op table follow from the registry.
 Three kinds of op: `Elementwise` (one input), `Binary` (two, with broadcasting) and
 `General` (all others).  Each has a `forward` on arrays and a `backward`, which on
 arrays calls a fused kernel where there is one, and on tensors runs the record's
-formula, so that the derivative is itself recorded.
+formula, so that the derivative is itself recorded.  A `Composed` op is nothing but other
+ops one after the other, and has no derivative of its own.
 """
 
 from functools import lru_cache
