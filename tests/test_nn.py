@@ -209,6 +209,111 @@ def test_convolution_in_groups_that_do_not_divide():
         nn.Conv2d(4, 6, 3, groups=4)
 
 
+@pytest.mark.parametrize("kind", ["max", "avg"])
+@pytest.mark.parametrize("options", [{}, {"stride": 1, "padding": 1}], ids=str)
+def test_pooling_is_the_op(kind, options):
+    layer = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}[kind](2, **options)
+    x = tga.randn(2, 3, 5, 6)
+    expected = getattr(tga, f"{kind}_pool2d")(x, size=2, **options)
+    assert layer(x).tolist() == expected.tolist()
+    arguments = "2, stride=1, padding=1" if options else "2"
+    assert repr(layer) == f"{kind.title()}Pool2d({arguments})"
+
+
+@pytest.mark.parametrize("kind", ["Dropout", "AlphaDropout"])
+def test_dropout_in_training_alone(kind):
+    layer = getattr(nn, kind)(0.25)
+    x = tga.ones(100, 100)
+    tga.manual_seed(21)
+    y = layer(x).numpy()
+    values, counts = np.unique(y, return_counts=True)
+    assert len(values) == 2 and 0.23 < counts[0] / y.size < 0.27
+    assert layer.eval()(x).tolist() == x.tolist()
+    assert repr(layer) == f"{kind}(0.25)"
+    with pytest.raises(ValueError, match=f"{kind}: p is 1.5"):
+        getattr(nn, kind)(1.5)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [("BatchNorm1d", (8, 3)), ("BatchNorm1d", (8, 3, 5)), ("BatchNorm2d", (8, 3, 5, 2))],
+)
+def test_batch_norm_trains_and_remembers(kind, shape, affine):
+    layer = getattr(nn, kind)(3, affine=affine, dtype="float64")
+    rng = np.random.default_rng(6)
+    around = tuple(i for i in range(len(shape)) if i != 1)
+    wide = [1, 3, *[1] * (len(shape) - 2)]
+    w, b = np.ones(3), np.zeros(3)
+    if affine:
+        w, b = rng.normal(size=(2, 3))
+        layer.load_state_dict({**layer.state_dict(), "weight": w, "bias": b})
+    mean, var = np.zeros(3), np.ones(3)
+    for _ in range(3):
+        x = rng.normal(2, 3, size=shape)
+        here = x.mean(axis=around), x.var(axis=around)
+        expected = (x - here[0].reshape(wide)) / np.sqrt(here[1].reshape(wide) + 1e-5)
+        expected = expected * w.reshape(wide) + b.reshape(wide)
+        np.testing.assert_allclose(layer(Tensor(x)).numpy(), expected, rtol=1e-10, atol=1e-12)
+        n = x.size // 3
+        mean, var = 0.9 * mean + 0.1 * here[0], 0.9 * var + 0.1 * here[1] * n / (n - 1)
+    np.testing.assert_allclose(layer.running_mean.numpy(), mean, rtol=1e-12)
+    np.testing.assert_allclose(layer.running_var.numpy(), var, rtol=1e-12)
+    expected = (x - mean.reshape(wide)) / np.sqrt(var.reshape(wide) + 1e-5)
+    expected = expected * w.reshape(wide) + b.reshape(wide)
+    np.testing.assert_allclose(layer.eval()(Tensor(x)).numpy(), expected, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(layer.running_mean.numpy(), mean, rtol=1e-12)
+    names = ["weight", "bias"] * affine + ["running_mean", "running_var"]
+    assert list(layer.state_dict()) == names and repr(layer) == f"{kind}(3)"
+    assert [name for name, _ in layer.named_parameters()] == names[: 2 * affine]
+
+
+def test_batch_norm_of_other_shapes():
+    with pytest.raises(ValueError, match=r"BatchNorm1d: x is \(2, 3, 4, 4\).*2 or 3 axes"):
+        nn.BatchNorm1d(3)(tga.zeros(2, 3, 4, 4))
+    with pytest.raises(ValueError, match=r"BatchNorm2d: x is \(2, 3\).*4 axes"):
+        nn.BatchNorm2d(3)(tga.zeros(2, 3))
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("shape", [5, (4, 5)], ids=str)
+def test_layer_norm_is_of_the_last_axes(shape, affine):
+    layer = nn.LayerNorm(shape, affine=affine, dtype="float64")
+    rng = np.random.default_rng(7)
+    axes = (-1,) if shape == 5 else (-2, -1)
+    w, b = np.ones(shape), np.zeros(shape)
+    if affine:
+        w, b = rng.normal(size=(2, *layer.shape))
+        layer.load_state_dict({"weight": w, "bias": b})
+    x = rng.normal(2, 3, size=(3, 4, 5))
+    mean, var = x.mean(axis=axes, keepdims=True), x.var(axis=axes, keepdims=True)
+    expected = (x - mean) / np.sqrt(var + 1e-5) * w + b
+    np.testing.assert_allclose(layer(Tensor(x)).numpy(), expected, rtol=1e-10, atol=1e-12)
+    assert repr(layer) == f"LayerNorm({layer.shape})"
+    if affine:
+        assert gradcheck(lambda *_: layer(Tensor(x)), [layer.weight, layer.bias])
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_selu_keeps_mean_and_variance_through_fifty_layers(seed):
+    """With LeCun's weights and alpha dropout, as published."""
+    tga.manual_seed(seed)
+    layers = []
+    for _ in range(50):
+        layers += [Linear(512, 512, initialize=init.lecun), "selu", nn.AlphaDropout(0.1)]
+    seen = []
+
+    def note(path, module, y):
+        if isinstance(module, nn.AlphaDropout):
+            seen.append((y.mean().item(), ((y - y.mean()) ** 2).mean().item()))
+
+    net = Sequential(*layers)
+    with tga.no_grad(), nn.observing(net, note):
+        net(tga.randn(1024, 512))
+    assert len(seen) == 50
+    assert all(abs(mean) < 0.1 and 0.8 < variance < 1.2 for mean, variance in seen)
+
+
 @pytest.mark.parametrize("shape", [(2, 3, 4), (2, 3), (5,), (0, 3, 4), (3, 0, 4)], ids=str)
 def test_flatten(shape):
     x = Tensor(np.arange(math.prod(shape), dtype="float32").reshape(shape))

@@ -3,14 +3,17 @@
 from functools import partial
 from math import prod
 
-from ..creation import zeros
+from ..creation import ones, zeros
 from ..graph import no_grad
 from ..op import ACTIVATIONS
 from ..ops.convolution import conv2d
+from ..ops.dropout import alpha_dropout, dropout
 from ..ops.indexing import embedding
+from ..ops.normalisation import batch_norm, layer_norm
+from ..ops.pooling import avg_pool2d, max_pool2d
 from ..tensor import Tensor
 from . import init
-from .module import Module, Parameter
+from .module import Buffer, Module, Parameter
 
 
 class Linear(Module):
@@ -146,6 +149,196 @@ class Conv2d(Module):
         attrs += [", bias=False"] if self.bias is None else []
         inputs *= self.attrs["groups"]
         return f"Conv2d({inputs}, {outputs}, ({rows}, {columns}){''.join(attrs)})"
+
+
+class _Pool2d(Module):
+    """A window over images, and one number for each of its places."""
+
+    def __init__(self, size, stride=None, padding=0):
+        self.attrs = {"size": size, "stride": stride, "padding": padding}
+
+    def __repr__(self):
+        usual = {"size": None, "stride": None, "padding": 0}
+        attrs = "".join(f", {k}={v!r}" for k, v in self.attrs.items() if v != usual[k])
+        return f"{type(self).__name__}({attrs[2:]})".replace("size=", "")
+
+
+class MaxPool2d(_Pool2d):
+    """The largest number in each window.
+
+    Parameters
+    ----------
+    size : int or pair of int
+        Of the window.
+    stride : int or pair of int, optional
+        Default: the size, so that windows lie side by side.
+    padding : int or pair
+        Rows and columns around the images that never are the largest.  Default: 0.
+
+    Examples
+    --------
+    >>> MaxPool2d(2)(zeros(8, 3, 28, 28)).shape
+    (8, 3, 14, 14)
+    """
+
+    def forward(self, x):
+        return max_pool2d(x, **self.attrs)
+
+
+class AvgPool2d(_Pool2d):
+    """The mean of the numbers in each window; zeros around the images count.
+
+    Parameters
+    ----------
+    size, stride, padding : as of `MaxPool2d`
+    """
+
+    def forward(self, x):
+        return avg_pool2d(x, **self.attrs)
+
+
+class Dropout(Module):
+    """In training, each element becomes 0 with probability `p`, and the others 1 / (1 - p) times.
+
+    Parameters
+    ----------
+    p : float
+        Default: 0.5.
+
+    Notes
+    -----
+    Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, "Dropout: a simple way to prevent
+    neural networks from overfitting" (2014).
+    """
+
+    def __init__(self, p=0.5):
+        if not 0 <= p <= 1:
+            raise ValueError(f"{type(self).__name__}: p is {p}, but must be from 0 to 1")
+        self.p = p
+
+    def forward(self, x):
+        return dropout(x, p=self.p, training=self.training)
+
+    def __repr__(self):
+        return f"{type(self).__name__}({self.p})"
+
+
+class AlphaDropout(Dropout):
+    """Dropout that keeps mean 0 and variance 1, for SELU.
+
+    Parameters
+    ----------
+    p : float
+        With this probability an element becomes what SELU tends to on the left.  Default: 0.5.
+
+    Notes
+    -----
+    Klambauer, Unterthiner, Mayr and Hochreiter, "Self-normalizing neural networks" (2017).
+    """
+
+    def forward(self, x):
+        return alpha_dropout(x, p=self.p, training=self.training)
+
+
+class _BatchNorm(Module):
+    """Normalisation of channels; see `BatchNorm2d`."""
+
+    axes = ()  # how many x may have
+
+    def __init__(self, channels, momentum=0.1, eps=1e-5, affine=True, dtype="float32"):
+        self.weight = Parameter(ones(channels, dtype=dtype)) if affine else None
+        self.bias = Parameter(zeros(channels, dtype=dtype)) if affine else None
+        self.running_mean = Buffer(zeros(channels, dtype=dtype))
+        self.running_var = Buffer(ones(channels, dtype=dtype))
+        self.momentum = momentum
+        self.eps = eps
+
+    def forward(self, x):
+        if x.ndim not in self.axes:
+            axes = " or ".join(map(str, self.axes))
+            raise ValueError(f"{type(self).__name__}: x is {x.shape}, but must have {axes} axes")
+        return batch_norm(
+            x,
+            self.weight,
+            self.bias,
+            running_mean=self.running_mean,
+            running_var=self.running_var,
+            training=self.training,
+            momentum=self.momentum,
+            eps=self.eps,
+        )
+
+    def __repr__(self):
+        return f"{type(self).__name__}({self.running_mean.size})"
+
+
+class BatchNorm1d(_BatchNorm):
+    """Batch normalisation of (n, channels) or (n, channels, length); see `BatchNorm2d`."""
+
+    axes = (2, 3)
+
+
+class BatchNorm2d(_BatchNorm):
+    """Each channel of images to mean 0 and variance 1 over the batch, times weight, plus bias.
+
+    Parameters
+    ----------
+    channels : int
+        The length of the second axis.
+    momentum : float
+        How far the running statistics move in each step towards those of the batch.
+        Default: 0.1.
+    eps : float
+        Added to the variance.  Default: 1e-5.
+    affine : bool
+        Whether there are a weight, ones at first, and a bias, zeros.  Default: True.
+    dtype : str or DType
+        Default: float32.
+
+    Attributes
+    ----------
+    running_mean, running_var : Buffer, (channels,)
+        What takes the place of the batch's own statistics when it does not train.
+
+    Notes
+    -----
+    Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing
+    internal covariate shift" (2015).
+    """
+
+    axes = (4,)
+
+
+class LayerNorm(Module):
+    """Each row, over its last axes, to mean 0 and variance 1, times weight, plus bias.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        Of the last axes.
+    eps : float
+        Added to the variance.  Default: 1e-5.
+    affine : bool
+        Whether there are a weight, ones at first, and a bias, zeros.  Default: True.
+    dtype : str or DType
+        Default: float32.
+
+    Notes
+    -----
+    Ba, Kiros and Hinton, "Layer normalization" (2016).
+    """
+
+    def __init__(self, shape, eps=1e-5, affine=True, dtype="float32"):
+        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        self.weight = Parameter(ones(self.shape, dtype=dtype)) if affine else None
+        self.bias = Parameter(zeros(self.shape, dtype=dtype)) if affine else None
+        self.eps = eps
+
+    def forward(self, x):
+        return layer_norm(x, self.weight, self.bias, shape=self.shape, eps=self.eps)
+
+    def __repr__(self):
+        return f"LayerNorm({self.shape})"
 
 
 class Flatten(Module):
