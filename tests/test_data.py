@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -106,7 +107,7 @@ def test_excerpt_is_made_by_the_command_beside_it(tmp_path):
     subprocess.run(
         [sys.executable, "excerpt.py", str(EXCERPT)],
         cwd=tmp_path,
-        env={"PYTHONPATH": root, "PATH": ""},
+        env={**os.environ, "PYTHONPATH": root},
         check=True,
     )
     for path in EXCERPT.glob("*.gz"):
