@@ -4,7 +4,8 @@
  *   limits fma_float64 THREADS
  *   limits read  THREADS BYTES        one array of so many bytes is read: bytes a second
  *   limits copy  THREADS BYTES        y = x: bytes read and written, arrays of BYTES each
- *   limits triad THREADS BYTES        z = x * y: three arrays
+ *   limits triad THREADS BYTES        w = y * z: three arrays
+ *   limits copy_triad THREADS BYTES   y = x, then w = y * z: five arrays, of which one twice
  *
  * Prints one number: the best of many repetitions.  Each thread works on its own part of
  * the arrays.  Stores that go round the caches are tried too, and the better way counts.
@@ -94,23 +95,23 @@ static double read_array(const VF *x, size_t n)
 
 static void copy(VF *y, const VF *x, size_t n) { FOR_FOUR(y[j] = x[j]) }
 static void copy_stream(VF *y, const VF *x, size_t n) { FOR_FOUR(STREAM(y + j, x[j])) FENCE(); }
-static void triad(VF *z, const VF *x, const VF *y, size_t n) { FOR_FOUR(z[j] = x[j] * y[j]) }
-static void triad_stream(VF *z, const VF *x, const VF *y, size_t n)
+static void triad(VF *w, const VF *y, const VF *z, size_t n) { FOR_FOUR(w[j] = y[j] * z[j]) }
+static void triad_stream(VF *w, const VF *y, const VF *z, size_t n)
 {
-    FOR_FOUR(STREAM(z + j, x[j] * y[j])) FENCE();
+    FOR_FOUR(STREAM(w + j, y[j] * z[j])) FENCE();
 }
 
 /* ---- one thread's part ------------------------------------------------------------------- */
 
-typedef enum { FMA_FLOAT32, FMA_FLOAT64, READ, COPY, TRIAD } what;
-static const char *names[] = {"fma_float32", "fma_float64", "read", "copy", "triad"};
+typedef enum { FMA_FLOAT32, FMA_FLOAT64, READ, COPY, TRIAD, COPY_TRIAD } what;
+static const char *names[] = {"fma_float32", "fma_float64", "read", "copy", "triad", "copy_triad"};
 
 typedef struct {
     what what;
     int stream;    /* stores go round the caches */
     size_t n;      /* vectors in each array of this thread */
     size_t repeat; /* how often in one repetition */
-    VF *x, *y, *z;
+    VF *x, *y, *z, *w;
     double sink; /* keeps results alive */
 } part;
 
@@ -126,10 +127,10 @@ static void work(part *p)
     for (size_t r = 0; r < p->repeat; r++) {
         if (p->what == READ)
             p->sink += read_array(p->x, p->n);
-        else if (p->what == COPY)
+        if (p->what == COPY || p->what == COPY_TRIAD)
             (p->stream ? copy_stream : copy)(p->y, p->x, p->n);
-        else
-            (p->stream ? triad_stream : triad)(p->z, p->x, p->y, p->n);
+        if (p->what == TRIAD || p->what == COPY_TRIAD)
+            (p->stream ? triad_stream : triad)(p->w, p->y, p->z, p->n);
         __asm__ volatile("" ::: "memory"); /* each pass happens */
     }
 }
@@ -172,12 +173,12 @@ static VF *array(size_t bytes)
 int main(int argc, char **argv)
 {
     int chosen = 0;
-    while (argc > 2 && chosen <= TRIAD && strcmp(argv[1], names[chosen]))
+    while (argc > 2 && chosen <= COPY_TRIAD && strcmp(argv[1], names[chosen]))
         chosen++;
     int threads = argc > 2 ? atoi(argv[2]) : 0;
     size_t bytes = argc > 3 ? strtoull(argv[3], NULL, 10) : 0;
-    if (chosen > TRIAD || threads < 1 || threads > MAX_THREADS || (chosen >= READ && !bytes)) {
-        fprintf(stderr, "usage: limits fma_float32|fma_float64|read|copy|triad THREADS [BYTES]\n");
+    if (chosen > COPY_TRIAD || threads < 1 || threads > MAX_THREADS || (chosen >= READ && !bytes)) {
+        fprintf(stderr, "usage: limits WHAT THREADS [BYTES], see limits.c\n");
         return 2;
     }
 
@@ -191,12 +192,13 @@ int main(int argc, char **argv)
             parts[t].x = array(n * VBYTES);
             parts[t].y = array(n * VBYTES);
             parts[t].z = array(n * VBYTES);
+            parts[t].w = array(n * VBYTES);
         }
         if (t > 0)
             pthread_create(&ids[t], NULL, follow, &parts[t]);
     }
 
-    double arrays = chosen == READ ? 1 : chosen == COPY ? 2 : 3;
+    double arrays = chosen == READ ? 1 : chosen == COPY ? 2 : chosen == TRIAD ? 3 : 5;
     double amount = arrays * n * VBYTES * threads; /* of one pass */
     if (chosen == FMA_FLOAT32 || chosen == FMA_FLOAT64)
         amount = 2.0 * CHAINS * VBYTES / (chosen == FMA_FLOAT32 ? 4 : 8) * threads;

@@ -13,7 +13,7 @@ def limit(what, nbytes=0):
 
     Parameters
     ----------
-    what : {'fma_float32', 'fma_float64', 'read', 'copy', 'triad'}
+    what : {'fma_float32', 'fma_float64', 'read', 'copy', 'triad', 'copy_triad'}
     nbytes : int
         The size of one array.
     """

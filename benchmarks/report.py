@@ -52,10 +52,10 @@ def sums(groups, best):
         least, case, column = ratios[0]
         losses = sum(ratio < 1 for ratio, _, _ in ratios)
         rows.append(
-            [group.label, ratio_text(mean), ratio_text(least), f"{case}: {column}"]
-            + [f"{losses} of {len(ratios)}"]
+            [group.label, "/".join(group.against or ["the fastest"]), ratio_text(mean)]
+            + [ratio_text(least), f"{case}: {column}", f"{losses} of {len(ratios)}"]
         )
-    head = ["ratio, peer's time / ours", "geometric mean", "smallest", "which is", "below 1"]
+    head = ["ratio, theirs / ours", "against", "geometric mean", "smallest", "which is", "below 1"]
     return table(head, rows) if rows else ""
 
 
@@ -136,7 +136,8 @@ def figure(seconds, case, rate=None):
         return f"{amount / seconds / 1e9:.1f} {unit}"
     scales = {"s": 1, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
     unit = next((unit for unit, size in scales.items() if seconds >= size), "ns")
-    return f"{seconds / scales[unit]:.3g} {unit}"
+    value = seconds / scales[unit]
+    return f"{value:.3g} {unit}" if value < 99.5 else f"{value:.0f} {unit}"
 
 
 def spread(times):

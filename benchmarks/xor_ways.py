@@ -38,6 +38,13 @@ def tinygrad_act(sizes, hidden):
     return step
 
 
+def tinygrad_act_step(sizes, hidden):
+    """The same, captured: a call runs the step in C."""
+    from tinygrad_act import capture
+
+    return capture(tinygrad_act(sizes, hidden))
+
+
 def torch_nn(sizes, hidden):
     """nn.Sequential, BCELoss and optim.SGD, as in PyTorch's tutorials."""
     import torch
@@ -250,6 +257,12 @@ def tensorflow_session(sizes, hidden):
 
 
 # ---- many steps in one call -----------------------------------------------------------------
+
+
+def tinygrad_act_replay(sizes, hidden, steps):
+    """The captured step, replayed."""
+    step = tinygrad_act_step(sizes, hidden)
+    return lambda: step.replay(steps)
 
 
 def jax_scan(sizes, hidden, steps, dtype):

@@ -15,9 +15,10 @@ LAYERS = ((4, 5, 5), (128, 784, 128), (128, 9216, 128), (128, 128, 10), (4096, 2
 SHAPES = [("NN", n, n, n) for n in SQUARES]
 SHAPES += [(how, n, n, n) for n in (64, 256, 1024) for how in ("NT", "TN")]
 SHAPES += [(how, *shape) for shape in LAYERS for how in ("NN", "NT", "TN")]
+DTYPES = ("float32", "float64")
 CASES = {
     f"{dtype} {how} {m}x{k}x{n}": (dtype, how, m, k, n)
-    for dtype in ("float32", "float64")
+    for dtype in DTYPES
     for how, m, k, n in SHAPES
 }
 
@@ -37,9 +38,9 @@ def _is_large(case, dtype):
     return CASES[case][0] == dtype and min(CASES[case][2:]) >= 64
 
 
-def _is_small(case):
-    dtype, _, m, k, n = CASES[case]
-    return dtype == "float32" and (max(m, k, n) <= 48 or min(m, k, n) < 32)
+def _is_small(case, dtype):
+    _, _, m, k, n = CASES[case]
+    return CASES[case][0] == dtype and (max(m, k, n) <= 48 or min(m, k, n) < 32)
 
 
 def _is_large_square(case):
@@ -48,12 +49,17 @@ def _is_large_square(case):
 
 
 GROUPS = [
-    Group("float32, all of M, K, N >= 64", lambda case: _is_large(case, "float32")),
-    Group("float64, all of M, K, N >= 64", lambda case: _is_large(case, "float64")),
-    Group("float32, at most 48, or skinny", _is_small, ["numpy"]),
-    Group("float32, at most 48, or skinny", _is_small, ["torch"]),
-    Group("float32, squares 512 to 2048", _is_large_square, ["limit"]),
+    Group(f"{dtype}, all of M, K, N >= 64", lambda case, dtype=dtype: _is_large(case, dtype))
+    for dtype in DTYPES
 ]
+GROUPS += [
+    Group(
+        f"{dtype}, at most 48 or skinny", lambda case, dtype=dtype: _is_small(case, dtype), [peer]
+    )
+    for dtype in DTYPES
+    for peer in ("numpy", "torch")
+]
+GROUPS.append(Group("float32, squares 512 to 2048", _is_large_square, ["limit"]))
 
 
 def operands():

@@ -6,7 +6,7 @@
 from benchmarks.cases import Case, Group
 from benchmarks.timing import seconds_of_process
 
-GROUPS = [Group("against NumPy's import", against=["numpy"])]
+GROUPS = [Group("import", against=["numpy"])]
 
 
 def _case(code):

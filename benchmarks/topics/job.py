@@ -17,8 +17,9 @@ PICTURE = "examples/xor.py with its picture; import tensorflow"
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "xor.py"
 SCAN = ["jax_scan_float32", "jax_scan_float64"]
 GROUPS = [
-    Group("eager, lax.scan", lambda case: case == JOB, SCAN, ours="tinygrad_act_eager"),
-    Group(PICTURE, lambda case: case == PICTURE, ["tensorflow_import"], "tinygrad_act_example"),
+    Group(JOB, lambda case: case == JOB, SCAN),
+    Group(JOB, lambda case: case == JOB, ["tensorflow_session"]),
+    Group(PICTURE, lambda case: case == PICTURE, ["tensorflow_import"]),
 ]
 
 
@@ -37,9 +38,24 @@ def _at_once(way, *more):
     code = f"""
 from benchmarks import nets, xor_ways
 run = xor_ways.{way}(nets.NETS["deep 2-5-(5x9)-1"], "sigmoid", {STEPS}, *{more})
-costs = list(run())
+costs = run().tolist()
 """
     yield Case(JOB, seconds_of_process(code))
+
+
+def tinygrad_act():
+    """The captured step, replayed; and the example, which does so, too."""
+    yield from _at_once("tinygrad_act_replay")
+    yield from _example()
+
+
+def _example():
+    """The example at its defaults; without matplotlib it would draw nothing."""
+    if importlib.util.find_spec("matplotlib"):
+        with tempfile.TemporaryDirectory() as out:
+            code = f"import sys, runpy; sys.argv = ['xor.py', '--out', {out!r}]; "
+            code += f"runpy.run_path({str(EXAMPLE)!r}, run_name='__main__')"
+            yield Case(PICTURE, seconds_of_process(code))
 
 
 def tinygrad_act_eager():
@@ -85,12 +101,3 @@ def tensorflow_import():
 def numpy():
     """By hand, without a graph."""
     return _one_by_one("numpy")
-
-
-def tinygrad_act_example():
-    """The example at its defaults; without matplotlib it would draw nothing."""
-    if importlib.util.find_spec("matplotlib"):
-        with tempfile.TemporaryDirectory() as out:
-            code = f"import sys, runpy; sys.argv = ['xor.py', '--out', {out!r}]; "
-            code += f"runpy.run_path({str(EXAMPLE)!r}, run_name='__main__')"
-            yield Case(PICTURE, seconds_of_process(code))

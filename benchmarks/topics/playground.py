@@ -14,7 +14,8 @@ TOLERANCE = 1e-3
 SIZES = [2, 3, 3, 1]
 POINTS, BATCH, RATE = 500, 10, 0.03
 GROUPS = [
-    Group("eager, PyTorch by hand", against=["torch_by_hand"], ours="tinygrad_act_eager"),
+    Group("a captured epoch", against=["jax_scan"]),
+    Group("eager", against=["torch_by_hand"], ours="tinygrad_act_eager"),
 ]
 
 
@@ -38,9 +39,9 @@ def _case(epoch):
     return [Case("2-3-3-1 tanh", epoch, POINTS // BATCH, value)]
 
 
-def tinygrad_act_eager():
-    """nn.Sequential and optim.SGD, the graph new for each step."""
-    from tinygrad_act import Tensor, nn, no_grad, optim
+def _step():
+    """The training step as a function of x and t, eager."""
+    from tinygrad_act import Tensor, mse, nn, no_grad, optim
 
     layers = []
     for w, b in start(SIZES):
@@ -50,17 +51,43 @@ def tinygrad_act_eager():
         layers += [linear, "tanh"]
     net = nn.Sequential(*layers)
     optimizer = optim.SGD(net.parameters(), lr=RATE)
-    x, t, order = data()
-    x, t, order = Tensor(x), Tensor(t), Tensor(order, dtype="int64")
 
-    def step(index):
-        cost = ((net(x[index]) - t[index]).square() * 0.5).mean()
+    def step(x, t):
+        cost = mse(net(x), t) * 0.5
         optimizer.zero_grad()
         cost.backward()
         optimizer.step()
-        return cost.item()
+        return cost
 
-    return _case(lambda: [step(order[i : i + BATCH]) for i in range(0, POINTS, BATCH)])
+    return step
+
+
+def _tensors():
+    from tinygrad_act import Tensor
+
+    x, t, order = data()
+    return Tensor(x), Tensor(t), Tensor(order, dtype="int64")
+
+
+def tinygrad_act():
+    """The step captured, an epoch in one call."""
+    from tinygrad_act import capture
+
+    step = capture(_step())
+    x, t, order = _tensors()
+    return _case(lambda: step.epoch((x, t), BATCH, order))
+
+
+def tinygrad_act_eager():
+    """nn.Sequential and optim.SGD, the graph new for each step."""
+    step = _step()
+    x, t, order = _tensors()
+
+    def epoch():
+        batches = [order[i : i + BATCH] for i in range(0, POINTS, BATCH)]
+        return [step(x[index], t[index]).item() for index in batches]
+
+    return _case(epoch)
 
 
 def torch_by_hand():

@@ -11,9 +11,20 @@ from benchmarks.nets import each
 
 TOLERANCE = 1e-3
 MANY, FEW = 10_000, 200
+SCAN = ["jax_scan_float32", "jax_scan_float64"]
+NETS = ("deep", "wide", "small")
+
+
+def _of(net):
+    return lambda case: case.startswith(net)
+
+
 GROUPS = [
-    Group("eager, PyTorch by hand", against=["torch_by_hand"], ours="tinygrad_act_eager"),
-    Group("eager, Session", against=["tensorflow_session"], ours="tinygrad_act_eager"),
+    *[Group(f"{net}: replay", _of(net), SCAN) for net in NETS],
+    Group("deep: replay", _of("deep"), ["tensorflow_session"]),
+    *[Group(f"{net}: replay", _of(net), ["c_vector"]) for net in NETS],
+    Group("deep: one call for each step", _of("deep"), ["jax_step"], ours="tinygrad_act_step"),
+    Group("deep: eager", _of("deep"), ["torch_by_hand"], "tinygrad_act_eager"),
 ]
 
 
@@ -41,6 +52,16 @@ def _ends(run):
         return costs[0], costs[FEW - 1]
 
     return value
+
+
+def tinygrad_act():
+    """The captured step, replayed."""
+    return _at_once(xor_ways.tinygrad_act_replay)
+
+
+def tinygrad_act_step():
+    """The captured step, one call from Python for each."""
+    return _one_by_one(xor_ways.tinygrad_act_step)
 
 
 def tinygrad_act_eager():

@@ -11,9 +11,9 @@ from benchmarks.nets import each
 
 TOLERANCE = 1e-3
 GROUPS = [
-    Group("against PyTorch as in its tutorials", against=["torch_nn"]),
-    Group("against PyTorch by hand", against=["torch_by_hand"]),
-    Group("deep net, against PyTorch by hand", lambda case: "deep" in case, ["torch_by_hand"]),
+    Group("all", against=["torch_nn"]),
+    Group("all", against=["torch_by_hand"]),
+    Group("deep net", lambda case: "deep" in case, ["torch_by_hand"]),
 ]
 
 
