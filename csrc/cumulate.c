@@ -25,6 +25,15 @@ typedef struct {
         for (int64_t i = begin; i < end; i++) {                                                    \
             const from *x = (const from *)c->x + i * block + first;                                \
             to *y = (to *)c->y + i * block + first;                                                \
+            if (c->inner == 1) { /* what waits for its predecessor waits in a register */          \
+                to all = *x;                                                                       \
+                *y = all;                                                                          \
+                for (int64_t k = 1; k < c->n; k++) {                                               \
+                    all = c->product ? all * (to)x[k * step] : all + (to)x[k * step];              \
+                    y[k * step] = all;                                                             \
+                }                                                                                  \
+                continue;                                                                          \
+            }                                                                                      \
             for (int64_t j = 0; j < c->inner; j++)                                                 \
                 y[j] = (to)x[j];                                                                   \
             for (int64_t k = 1; k < c->n; k++) {                                                   \
