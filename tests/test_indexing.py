@@ -306,3 +306,41 @@ def test_no_kernel_for_sums_of_bytes(kernel):
     for dtype in ("bool", "uint8"):
         x = np.zeros((1, 1, 1), dtype)
         assert call(getattr(lib, kernel), x, x, index) == lib.TGA_NO_KERNEL
+
+
+# ---- in a step that is replayed -------------------------------------------------------------
+
+
+def trained(loss_of, replayed):
+    """A weight after three steps, computed eagerly or replayed."""
+    w = Tensor(np.arange(28.0).reshape(7, 4) / 16, requires_grad=True)
+    optimizer = tga.optim.SGD([w], lr=0.01)
+
+    def step():
+        w.grad = None
+        loss = loss_of(w)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    step = tga.capture(step) if replayed else step
+    for _ in range(3):
+        step()
+    return w.numpy()
+
+
+def test_replay():
+    """Indices are read by the kernels; a mask, whose count makes the shape, is refused."""
+    rows = Tensor([[0, 6, 6], [2, 2, -1]], dtype="int64")
+    columns = Tensor([[3], [0]], dtype="int64")
+    for loss_of in (
+        lambda w: w[rows].square().sum(),
+        lambda w: w[rows[0], [1, 1, -2]].square().sum(),
+        lambda w: w.take(rows).square().sum() + (w[:2] * tga.one_hot(columns[:, 0], 4)).sum(),
+        lambda w: (w[:2].gather(columns, 1) * w.pad(1, "reflect")[2:4]).sum(),
+        lambda w: w.scatter_add(columns, w[:2, :1], 1).masked_fill(w > 1, 0.0).square().sum(),
+        lambda w: tga.einsum("bij,bkj->", w[rows], w[rows]) + w.roll(1).tril().square().sum(),
+    ):
+        assert same_bits(trained(loss_of, replayed=True), trained(loss_of, replayed=False))
+    with pytest.raises(RuntimeError, match="reads a value"):
+        trained(lambda w: w[w > 1].sum(), replayed=True)
