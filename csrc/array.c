@@ -282,6 +282,29 @@ static PyObject *array_written(PyObject *module, PyObject *const *args, Py_ssize
     Py_RETURN_TRUE;
 }
 
+/* unchanged(dicts, names, values), three lists -> whether each dict has the value of that name,
+ * the very object: what a captured step depends on, looked at before each replay */
+static PyObject *unchanged(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    if (!expect("unchanged", count, 3))
+        return NULL;
+    const Py_ssize_t length = PyList_Size(args[0]);
+    if (length < 0 || PyList_Size(args[1]) != length || PyList_Size(args[2]) != length) {
+        PyErr_SetString(PyExc_TypeError, "unchanged: three lists of one length are needed");
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < length; i++) {
+        PyObject *value = PyDict_GetItemWithError(PyList_GetItem(args[0], i),
+                                                  PyList_GetItem(args[1], i));
+        if (!value && PyErr_Occurred())
+            return NULL;
+        if (value != PyList_GetItem(args[2], i))
+            Py_RETURN_FALSE;
+    }
+    Py_RETURN_TRUE;
+}
+
 /* ---- the types ----------------------------------------------------------------------------- */
 
 static PyObject *array_data(PyObject *self, void *closure)
@@ -687,6 +710,7 @@ static PyMethodDef functions[] = {
     FUNCTION(array_at),
     FUNCTION(array_addresses),
     FUNCTION(array_written),
+    FUNCTION(unchanged),
     FUNCTION(quick_unary),
     FUNCTION(quick_unary_backward),
     FUNCTION(quick_binary),

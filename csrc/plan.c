@@ -124,15 +124,27 @@ int tga_plan_add_copy(tga_plan *plan, const tga_plan_copy *copy)
 
 /* ---- copies --------------------------------------------------------------------------------- */
 
+/* The elements, of which the compiler knows the size: a copy is then a load and a store. */
+#define COPY(size)                                                                                 \
+    for (int64_t i = 0; i < c->rows; i++, to += c->to_row, from += c->from_row)                    \
+        for (int64_t j = 0; j < c->columns; j++)                                                   \
+            memcpy(to + j * c->to_column, from + j * c->from_column, size);
+
 static void copy_elements(const tga_plan_copy *c, char *to, const char *from)
 {
-    for (int64_t i = 0; i < c->rows; i++, to += c->to_row, from += c->from_row) {
-        if (c->to_column == c->size && c->from_column == c->size) {
-            memcpy(to, from, (size_t)(c->columns * c->size));
-            continue;
-        }
-        for (int64_t j = 0; j < c->columns; j++)
-            memcpy(to + j * c->to_column, from + j * c->from_column, (size_t)c->size);
+    const int64_t length = c->columns * c->size;
+    const int in_one = c->to_column == c->size && c->from_column == c->size;
+    if (in_one && c->rows == 1 && length == 4) { /* a cost, each step */
+        memcpy(to, from, 4);
+    } else if (in_one && (c->rows == 1 || length > 64)) {
+        for (int64_t i = 0; i < c->rows; i++, to += c->to_row, from += c->from_row)
+            memcpy(to, from, (size_t)length);
+    } else if (c->size == 4) {
+        COPY(4)
+    } else if (c->size == 8) {
+        COPY(8)
+    } else {
+        COPY(1)
     }
 }
 

@@ -40,7 +40,7 @@ ArrayBase = _array.ArrayBase
 # declines the shortcuts, for they call their kernel in C.
 lib = SimpleNamespace(**{name: getattr(_kernels.lib, name) for name in dir(_kernels.lib)})
 for _name in dir(_array):
-    if _name.startswith(("array_", "quick_")):
+    if _name.startswith(("array_", "quick_", "unchanged")):
         setattr(lib, _name, getattr(_array, _name))
 
 if _SOURCES not in (None, ffi.string(lib.tga_source_hash()).decode()):

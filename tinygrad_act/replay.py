@@ -57,6 +57,9 @@ class Captured:
         self.watched = _watched(function)
         for module in recorded.recorder.modules:
             self.watched += _watched_of(vars(module))
+        self._in_cells = [one for one in self.watched if type(one[0]) is _Cell]
+        others = [one for one in self.watched if type(one[0]) is not _Cell]
+        self._in_dicts = [list(column) for column in zip(*others)] or ([], [], [])
         self.modules = list(recorded.recorder.modules)
         self.modes = [module.training for module in self.modules]
 
@@ -109,8 +112,10 @@ class Captured:
 
     def check_surroundings(self):
         """Raise if a parameter was replaced or freed, or a module changed its mode."""
-        for names, name, value in self.watched:
-            if names.get(name) is not value:
+        if not (lib.unchanged(*self._in_dicts) and all(map(_is_same, self._in_cells))):
+            for names, name, value in self.watched:
+                if names.get(name) is value:
+                    continue
                 raise ReplayMismatch(
                     f"replay: {name!r} is another than when the step was captured; "
                     f"capture(fn) again"
@@ -228,6 +233,11 @@ def _watched_of(names):
     return [
         (names, name, value) for name, value in names.items() if isinstance(value, (Tensor, Module))
     ]
+
+
+def _is_same(watched):
+    names, name, value = watched
+    return names.get(name) is value
 
 
 class _Cell:
