@@ -186,6 +186,60 @@ def test_misuse_of_fit(options, words):
         train.fit(net, tga.zeros(3, 2), tga.bce, optim.SGD(net.parameters(), 0.1), 1)
 
 
+# ---- in C, and where that cannot be ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("clip", [None, ("norm", 0.1)], ids=["free", "by norm"])
+def test_replay_gives_the_bits_of_python(clip):
+    options = {"clip": clip, "validation_split": 0.3, "schedule": optim.cosine(0.1, 30)}
+    nets, histories = [], []
+    for replay in (True, False):
+        nets.append(small_net())
+        histories.append(run_fit(nets[-1], 3, replay=replay, **options))
+    assert bits(nets[0]) == bits(nets[1]) and histories[0] == histories[1]
+
+
+def test_what_cannot_be_replayed_is_run_by_python(capsys):
+    class Peeping(Module):
+        def __init__(self):
+            self.layer = Linear(2, 1)
+
+        def forward(self, x):
+            y = self.layer(x).sigmoid()
+            self.seen = y.sum().item()
+            return y
+
+    def run(**options):
+        tga.manual_seed(4)
+        net = Peeping()
+        history = run_fit(net, 2, progress=True, **options)
+        return bits(net), history, capsys.readouterr().out.splitlines()
+
+    got, history, lines = run()
+    assert lines[0].startswith("fit: each step is run by Python, since it cannot be replayed: ")
+    assert len(lines) == 3
+    expected, same, lines = run(replay=False)
+    assert got == expected and history == same and len(lines) == 2
+
+
+@pytest.mark.parametrize("replay", [True, False])
+def test_layers_may_be_frozen_on_the_way(replay):
+    class Freeze(train.Callback):
+        def epoch(self, run):
+            if run.epoch == 2:
+                run.model[0].eval()
+                for p in run.model[0].parameters():
+                    p.requires_grad = False
+                self.kept = bits(run.model[0])
+
+    net, freeze = small_net(), Freeze()
+    run_fit(net, 4, callbacks=[freeze], replay=replay)
+    assert bits(net[0]) == freeze.kept
+    whole = small_net()
+    run_fit(whole, 4, callbacks=[Freeze()], replay=not replay)
+    assert bits(whole) == bits(net)
+
+
 # ---- what is shown --------------------------------------------------------------------------
 
 
@@ -199,10 +253,10 @@ def test_a_line_for_each_epoch(capsys):
 def test_a_bar_on_a_terminal(monkeypatch, capsys):
     pytest.importorskip("tqdm", reason="shows a bar, which needs tqdm")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    run_fit(small_net(), 1, progress=True)
+    run_fit(small_net(), 2, progress=True)
     out, err = capsys.readouterr()
-    assert "epoch 1/1" in err and "7/7" in err and "accuracy 0." in err
-    assert out.startswith("epoch 1/1  loss 0.")
+    assert "epoch 1/2" in err and "7/7" in err and "accuracy 0." in err
+    assert out.startswith("epoch 1/2  loss 0.")
 
 
 def test_without_tqdm_there_are_lines(monkeypatch, capsys):

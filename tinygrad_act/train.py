@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from . import checkpoint, optim
+from .capture import CaptureError, ReplayMismatch, capture
 from .data import batches, check_batch_size, checked_rows, permutation
 from .graph import no_grad
 from .nn import evaluating
@@ -111,12 +112,13 @@ def fit(
     seed=0,
     scale=1 / 255,
     resume=None,
+    replay=True,
 ):
     """Train a model, and return how its errors went.
 
     Parameters
     ----------
-    model : Module or function
+    model : Module
         From inputs to outputs.
     data : pair of Tensor
         Inputs and targets, one row for each example.  Inputs of dtype uint8 become float32
@@ -150,6 +152,9 @@ def fit(
     resume : str or path, optional
         A checkpoint, as `Checkpoint` writes them, to go on from; if there is none yet,
         training begins.
+    replay : bool
+        Write a step down and run it in C, see `capture`, which changes no bit of the results.
+        Where a step cannot be replayed, a line says why, and Python runs it.  Default: True.
 
     Returns
     -------
@@ -213,17 +218,17 @@ def fit(
         callback.begin(run)
     steps = math.ceil(len(kept) / batch_size)
     report = _Report(run, progress, steps)
+    replayed = _Replayed(step, run, report) if replay else None
     while run.epoch < epochs and not run.stop:
         order = kept[permutation(len(kept), seed, run.epoch).numpy()]
         rates = schedule and schedule.values(steps, run.epoch * steps)
         report.begin()
-        means = _Means(["loss", *metrics])
-        for i, batch in enumerate(batches(data, batch_size, Tensor(order))):
-            if rates:
-                optimizer.lr = rates[i]
-            means.add(step(*batch), len(batch[0]))
-            report.step(i + 1, means)
-        values = means.values()
+        results = replayed and replayed.epoch(data, batch_size, order, scale, rates)
+        if results is None:
+            replayed = None
+            results = _by_python(step, optimizer, data, batch_size, order, rates, report)
+        sizes = [min(batch_size, len(order) - i * batch_size) for i in range(steps)]
+        values = _means(["loss", *metrics], results, sizes)
         if validation_data is not None:
             values |= _validate(model, evaluate, validation_data, held_out, batch_size, metrics)
         run.epoch += 1
@@ -274,29 +279,67 @@ def _clipper(clip):
     return lambda parameters: function(parameters, bound)
 
 
-class _Means:
-    """Means over batches, each counting by its rows."""
+def _means(names, results, sizes):
+    """The mean of each value over batches, each counting by its rows."""
+    rows = sum(sizes)
+    columns = zip(*results)
+    return {
+        name: sum(value * size for value, size in zip(column, sizes)) / rows
+        for name, column in zip(names, columns)
+    }
 
-    def __init__(self, names):
-        self.names = names
-        self.sums = [0.0] * len(names)
-        self.rows = 0
 
-    def add(self, results, rows):
-        self.rows += rows
-        self.sums = [s + y.item() * rows for s, y in zip(self.sums, results)]
+def _by_python(step, optimizer, data, batch_size, order, rates, report):
+    """An epoch, step by step: a list of what each returned, as numbers."""
+    results = []
+    for i, batch in enumerate(batches(data, batch_size, Tensor(order))):
+        if rates:
+            optimizer.lr = rates[i]
+        results.append([y.item() for y in step(*batch)])
+        report.step(i + 1)
+    return results
 
-    def values(self):
-        return {name: total / self.rows for name, total in zip(self.names, self.sums)}
+
+class _Replayed:
+    """The same epoch in C.  None comes back once a step turns out not to be replayable."""
+
+    def __init__(self, step, run, report):
+        self.step, self.run, self.report = step, run, report
+        self.captured = None
+
+    def epoch(self, data, batch_size, order, scale, rates):
+        if self.captured is not None:
+            try:
+                return self._run(data, batch_size, order, scale, rates)
+            except ReplayMismatch:  # found before the first step: such as a frozen layer
+                pass
+        self.captured = capture(self.step)
+        before = self.run.model.state_dict(), self.run.optimizer.state_dict()
+        drawn = default_generator.get_state()
+        try:
+            return self._run(data, batch_size, order, scale, rates)
+        except (CaptureError, ReplayMismatch) as error:
+            self.run.model.load_state_dict(before[0])
+            self.run.optimizer.load_state_dict(before[1])
+            default_generator.set_state(drawn)
+            self.report.say(f"each step is run by Python, since it cannot be replayed: {error}")
+            return None
+
+    def _run(self, data, batch_size, order, scale, rates):
+        scales = [scale if x.dtype.name == "uint8" else 1.0 for x in data[:1]] + [1.0]
+        progress = lambda done, n: self.report.step(done)
+        columns = self.captured.epoch(data, batch_size, order, scales, rates, progress)
+        return list(zip(*[column.tolist() for column in columns]))
 
 
 def _validate(model, evaluate, data, chosen, batch_size, metrics):
-    means = _Means(["val_loss", *[f"val_{name}" for name in metrics]])
     order = None if chosen is None else Tensor(chosen)
+    results, sizes = [], []
     with no_grad(), evaluating(model):
         for batch in batches(data, batch_size, order):
-            means.add(evaluate(*batch), len(batch[0]))
-    return means.values()
+            results.append([y.item() for y in evaluate(*batch)])
+            sizes.append(len(batch[0]))
+    return _means(["val_loss", *[f"val_{name}" for name in metrics]], results, sizes)
 
 
 class Run:
@@ -392,17 +435,22 @@ class _Report:
         if self.tqdm:
             name = f"epoch {self.run.epoch + 1}/{self.run.epochs}"
             self.bar = self.tqdm(total=self.steps, desc=name, leave=False, unit=" steps")
+            history = self.run.history
+            self.bar.set_postfix_str(_listed({name: v[-1] for name, v in history.items()}))
             self.shown = time.monotonic()
 
-    def step(self, done, means):
+    def step(self, done):
         if self.bar is None:
             return
         now = time.monotonic()
         if now - self.shown > 0.1 or done == self.steps:
-            self.bar.set_postfix_str(_listed(means.values()), refresh=False)
             self.bar.n = done
             self.bar.refresh()
             self.shown = now
+
+    def say(self, text):
+        if self.wanted:
+            print(f"fit: {text}", flush=True)
 
     def end(self, values):
         if self.bar is not None:
