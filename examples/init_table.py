@@ -75,12 +75,15 @@ def cell(way, activation, seed, folder, epochs, lr):
     net = build(activation)
     begin(net, way, activation, scaled(images[:256]))
     sgd = optim.SGD(net.parameters(), lr=lr, momentum=0.9)
+
+    @tga.capture  # written down once, and then run in C
+    def step(x, t):
+        sgd.zero_grad()
+        tga.cross_entropy(net(scaled(x)), t).backward()
+        sgd.step()
+
     for epoch in range(epochs):
-        order = data.permutation(len(images), seed, epoch)
-        for x, t in data.batches((images, labels), 100, order):
-            sgd.zero_grad()
-            tga.cross_entropy(net(scaled(x)), t).backward()
-            sgd.step()
+        step.epoch((images, labels), 100, data.permutation(len(images), seed, epoch))
     with tga.no_grad():
         return accuracy(net(scaled(test_images)), test_labels).item()
 

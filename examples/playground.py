@@ -51,11 +51,15 @@ def epochs_until_good(activation, seed, problem, most):
     tga.manual_seed(seed)
     net = build(activation)
     sgd = optim.SGD(net.parameters(), lr=0.03)
+
+    @tga.capture  # written down once, and then run in C
+    def step(inputs, targets):
+        sgd.zero_grad()
+        error(net(inputs), targets).backward()
+        sgd.step()
+
     for epoch in range(most):
-        for inputs, targets in data.batches((x, t), 10, data.permutation(len(x), seed, epoch)):
-            sgd.zero_grad()
-            error(net(inputs), targets).backward()
-            sgd.step()
+        step.epoch((x, t), 10, data.permutation(len(x), seed, epoch))
         with tga.no_grad():
             if error(net(x_held_out), t_held_out).item() < GOOD:
                 return epoch + 1, net
@@ -111,14 +115,14 @@ def main(arguments=None):
     few = ["sigmoid", "tanh", "relu"]
     add("--activations", type=names(ACTIVATIONS), default=few, metavar="A,B,...")
     add("--data", choices=DATA, default="circle", help="default: circle")
-    add("--seeds", type=count, metavar="N", help="default: 10, or 50 with --full")
-    add("--epochs", type=count, metavar="N", help="at most; default: 1000, or 4000 with --full")
+    add("--seeds", type=count, metavar="N", help="default: 20, or 100 with --full")
+    add("--epochs", type=count, metavar="N", help="at most; default: 4000")
     add("--jobs", type=count, default=1, metavar="N", help="processes, by joblib; default: 1")
-    add("--full", action="store_true", help="the real thing, in minutes")
+    add("--full", action="store_true", help="more starts")
     options = made.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    seeds = options.seeds or (50 if options.full else 10)
-    most = options.epochs or (4000 if options.full else 1000)
+    seeds = options.seeds or (100 if options.full else 20)
+    most = options.epochs or 4000
 
     print(f"{options.data}: epochs until the error on held out points is below {GOOD}")
     cases = [(a, seed, options.data, most) for a in options.activations for seed in range(seeds)]
