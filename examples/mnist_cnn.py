@@ -90,7 +90,8 @@ def show(histories):
     for name in ordered:
         accuracy, loss = histories[name]["val_accuracy"], histories[name]["val_loss"]
         print(f"   {name:16} {accuracy[-1]:18.2%} {max(accuracy):9.2%} {loss[-1]:16.4f}")
-    print(f"   In the pictures {ordered[0]} ends highest on the left, {ordered[-1]} lowest.")
+    if len(ordered) > 1:
+        print(f"   In the picture {ordered[0]} gets highest on the left, {ordered[-1]} least.")
 
 
 def draw(histories, path):

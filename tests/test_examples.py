@@ -154,6 +154,47 @@ def test_init_table(tmp_path):
         assert (float(row["accuracy"]) > 0.6) == (row["activation"] == "tanh"), row
 
 
+# ---- mnist_cnn.py ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cnn():
+    return load("mnist_cnn")
+
+
+def test_mnist_cnn(tmp_path):
+    result = run("mnist_cnn", "--activations", "relu,selu", "--subset", 150, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "run by Python" not in result.stdout, "every step can be replayed"
+    assert "relu: 150 images" in result.stdout and "epoch 3/3" in result.stdout
+    assert is_picture(tmp_path / "mnist_out" / "histories.png")
+    rows = table(tmp_path / "mnist_out" / "histories.csv")
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"] * 2
+    assert list(rows[0])[2:] == ["loss", "accuracy", "val_loss", "val_accuracy"]
+
+
+def test_network_is_the_published_one(cnn):
+    net = cnn.build("relu")
+    assert "1,199,882" in net.summary((2, 1, 28, 28))  # as Keras counts it
+    kinds = [type(layer).__name__ for layer in net]
+    assert kinds == (
+        "Conv2d Activation Conv2d Activation MaxPool2d Dropout Flatten Linear Activation Dropout "
+        "Linear".split()
+    )
+    assert {layer.p for layer in cnn.build("selu") if isinstance(layer, tga.nn.AlphaDropout)} == {
+        0.25,
+        0.5,
+    }
+
+
+def test_every_activation_makes_a_network(cnn):
+    images = tga.rand(3, 1, 28, 28)
+    for name in cnn.ACTIVATIONS:
+        net = cnn.build(name)
+        tga.cross_entropy(net(images), tga.Tensor([1, 2, 3], dtype="int64")).backward()
+        assert net(images).shape == (3, 10) and all(p.grad is not None for p in net.parameters())
+
+
 # ---- mnist_mpi.py ---------------------------------------------------------------------------
 
 
