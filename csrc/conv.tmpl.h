@@ -142,8 +142,8 @@ static ALWAYS_INLINE void TN(conv_store)(T *p, V x, int64_t n)
 /* patches: (k, ld), of the pixels of the runs.  Two runs that fill a vector together are
  * stored together: before the second, in the image, lies what is behind the first one's
  * beginning, so a whole vector can be read there. */
-static inline void TN(conv_pack)(int64_t runs, const conv_run *run, int64_t k, const int64_t *offset,
-                                 const T *image, T *patches, int64_t ld)
+static inline void TN(conv_pack)(int64_t runs, const conv_run *run, int64_t k,
+                                 const int64_t *offset, const T *image, T *patches, int64_t ld)
 {
     for (int64_t r = 0; r < runs; r++) {
         const T *x = image + run[r].start;

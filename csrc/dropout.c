@@ -3,9 +3,10 @@
 
 #include "kernels.h"
 
-#define GRAIN 4096    /* blocks of random numbers, or elements, worth a thread */
-#define PER_BLOCK 4   /* numbers in a block: see random.tmpl.h */
-#define CHUNK 1024    /* numbers that are drawn at a time */
+#define GRAIN 4096  /* blocks of random numbers worth a thread */
+#define APPLY_GRAIN 32768 /* elements worth a thread */
+#define PER_BLOCK 4 /* numbers in a block: see random.tmpl.h */
+#define CHUNK 1024  /* numbers that are drawn at a time */
 
 typedef struct {
     tga_random_fn *uniform;
@@ -83,6 +84,6 @@ int tga_dropout_apply(int dtype, int64_t n, int64_t inner, const uint8_t *mask, 
     if (dtype != TGA_FLOAT32 && dtype != TGA_FLOAT64)
         return TGA_NO_KERNEL;
     dropping d = {dtype, inner, mask, x, scale, shift, fill, y};
-    tga_parallel(n, 1 + 8 * GRAIN / (inner + 1), drop_part, &d);
+    tga_parallel(n, 1 + APPLY_GRAIN / (inner + 1), drop_part, &d);
     return TGA_OK;
 }

@@ -51,7 +51,8 @@ static int run(pool c, int dtype, int64_t planes)
     return TGA_OK;
 }
 
-int tga_max_pool_forward(int dtype, int64_t planes, const tga_window *window, const void *x, void *y)
+int tga_max_pool_forward(int dtype, int64_t planes, const tga_window *window, const void *x,
+                         void *y)
 {
     return run((pool){.what = MAX_FORWARD, .window = window, .x = x, .y = y}, dtype, planes);
 }

@@ -1,5 +1,5 @@
-/* standardize.c: normalisation: sets of numbers to mean 0 and variance 1, threads over the sets, and
- * the running statistics of batch normalisation. */
+/* standardize.c: sets of numbers to mean 0 and variance 1, threads over the sets; and the
+ * running statistics of batch normalisation. */
 #include "kernels.h"
 
 #define GRAIN 32768 /* elements worth a thread */
@@ -42,14 +42,14 @@ static int run(sets c, int dtype)
 }
 
 int tga_standardize_forward(int dtype, int64_t outer, int64_t count, int64_t inner, double eps,
-                     const void *x, void *y, void *mean, void *variance)
+                            const void *x, void *y, void *mean, void *variance)
 {
     return run((sets){.outer = outer, .count = count, .inner = inner, .eps = eps, .x = x, .y = y,
                       .mean = mean, .variance = variance}, dtype);
 }
 
 int tga_standardize_backward(int dtype, int64_t outer, int64_t count, int64_t inner, double eps,
-                      const void *gy, const void *x, void *gx)
+                             const void *gy, const void *x, void *gx)
 {
     return run((sets){.outer = outer, .count = count, .inner = inner, .eps = eps, .gy = gy, .x = x,
                       .y = gx}, dtype);

@@ -11,7 +11,7 @@
 
 #define STANDARDIZE_CHUNK 1024
 
-#define STANDARDIZE_TABLE(suffix)                                                                         \
+#define STANDARDIZE_TABLE(suffix)                                                                  \
     {                                                                                              \
         .forward = standardize_forward_##suffix, .backward = standardize_backward_##suffix,        \
     }
@@ -19,7 +19,8 @@
 #endif
 
 /* Sums over n <= STANDARDIZE_CHUNK elements of x - mean, its square, and their products with gy. */
-static ALWAYS_INLINE T TN(standardize_sum)(const int what, int64_t n, const T *x, const T *gy, T mean)
+static ALWAYS_INLINE T TN(standardize_sum)(const int what, int64_t n, const T *x, const T *gy,
+                                           T mean)
 {
     V sum[2] = {{0}, {0}};
     const V m = v_splat(mean);
@@ -37,19 +38,21 @@ static ALWAYS_INLINE T TN(standardize_sum)(const int what, int64_t n, const T *x
 
 /* The same over a whole set. */
 static ALWAYS_INLINE double TN(standardize_total)(const int what, int64_t outer, int64_t step,
-                                           int64_t inner, const T *x, const T *gy, T mean)
+                                                  int64_t inner, const T *x, const T *gy, T mean)
 {
     double total = 0;
     for (int64_t o = 0; o < outer; o++)
-        for (int64_t i = 0; i < inner; i += STANDARDIZE_CHUNK)
-            total += (double)TN(standardize_sum)(what, inner - i < STANDARDIZE_CHUNK ? inner - i : STANDARDIZE_CHUNK,
-                                          x + o * step + i, gy ? gy + o * step + i : NULL, mean);
+        for (int64_t i = 0; i < inner; i += STANDARDIZE_CHUNK) {
+            const int64_t n = inner - i < STANDARDIZE_CHUNK ? inner - i : STANDARDIZE_CHUNK;
+            const int64_t at = o * step + i;
+            total += (double)TN(standardize_sum)(what, n, x + at, gy ? gy + at : NULL, mean);
+        }
     return total;
 }
 
 /* The mean, and the variance around it: without Bessel's correction. */
-static inline void TN(standardize_moments)(int64_t outer, int64_t step, int64_t inner, const T *x,
-                                    double *mean, double *variance)
+static inline void TN(standardize_moments)(int64_t outer, int64_t step, int64_t inner,
+                                           const T *x, double *mean, double *variance)
 {
     const double count = (double)(outer * inner);
     const T first = (T)(TN(standardize_total)(0, outer, step, inner, x, NULL, 0) / count);
@@ -62,8 +65,8 @@ static inline void TN(standardize_moments)(int64_t outer, int64_t step, int64_t 
 }
 
 /* y = (x - mean) / sqrt(variance + eps), or NULL; mean, variance: one element, or NULL */
-static void TN(standardize_forward)(int64_t outer, int64_t step, int64_t inner, double eps, const void *px,
-                             void *py, void *mean, void *variance)
+static void TN(standardize_forward)(int64_t outer, int64_t step, int64_t inner, double eps,
+                                    const void *px, void *py, void *mean, void *variance)
 {
     double m, v;
     TN(standardize_moments)(outer, step, inner, px, &m, &v);
@@ -85,7 +88,7 @@ static void TN(standardize_forward)(int64_t outer, int64_t step, int64_t inner, 
 
 /* gx = (gy - mean(gy) - y * mean(gy * y)) / sqrt(variance + eps) */
 static void TN(standardize_backward)(int64_t outer, int64_t step, int64_t inner, double eps,
-                              const void *pgy, const void *px, void *pgx)
+                                     const void *pgy, const void *px, void *pgx)
 {
     const double count = (double)(outer * inner);
     double m, v;
