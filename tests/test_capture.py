@@ -136,6 +136,34 @@ def test_every_activation_between_small_layers(name):
     assert_replay_is_eager(lambda: xor(WIDE, name, lr=0.1))
 
 
+def convolutional(dtype):
+    """Convolution, normalisation with running statistics, pooling, dropout, and Adam."""
+    tga.manual_seed(5)
+    rng = np.random.default_rng(5)
+    images = Tensor(rng.normal(size=(6, 1, 9, 8)), dtype=dtype)
+    labels = Tensor(rng.integers(0, 3, 6))
+    net = nn.Sequential(nn.Conv2d(1, 3, 3, dtype=dtype), nn.Linear(27, 3, dtype=dtype))
+    mean, var = tga.zeros(3, dtype=dtype), tga.ones(3, dtype=dtype)
+    optimizer = optim.Adam(net.parameters(), lr=0.01)
+
+    def step():
+        y = net[0](images)
+        y = tga.batch_norm(y, running_mean=mean, running_var=var, training=True).relu()
+        y = tga.dropout(tga.max_pool2d(y, 2), 0.25).reshape(6, 27)
+        cost = tga.cross_entropy(net[1](y), labels)
+        optimizer.zero_grad()
+        cost.backward()
+        optimizer.step()
+        return cost, mean.clone(), var.clone()
+
+    return net, optimizer, step
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_convolutional_network(dtype, isa):
+    assert_replay_is_eager(partial(convolutional, dtype))
+
+
 @pytest.mark.parametrize(
     "make, rates",
     [

@@ -260,7 +260,7 @@ ERRORS = [
     (lambda x, w: tga.conv2d(x, w, stride=(1, 2, 3)), r"stride must be an integer or 2 of them"),
     (lambda x, w: tga.conv2d(x, w, stride=1.5), r"stride must be an integer or 2 of them, not 1.5"),
     (lambda x, w: tga.conv2d(x, w, padding=-1), r"padding is -1, but must be at least 0"),
-    (lambda x, w: tga.conv2d(x, w, padding="valid"), r"a pair or 'same', not 'valid'"),
+    (lambda x, w: tga.conv2d(x, w, padding="full"), r"'same' or 'valid', not 'full'"),
     (lambda x, w: tga.conv2d(x, w, padding=((-1, 0), 0)), r"2 pairs of which the first"),
     (lambda x, w: tga.conv2d(x, w, dilation=3), r"reaches over 7 x 7, more than the image, 5 x 6"),
     (

@@ -7,8 +7,8 @@ three directions, so that each is made of the other two when it is differentiate
     conv2d(x, w) -> y      conv_transpose2d(y, w) -> x      conv2d_weight(x, y) -> w
 
 `stride`, `padding` and `dilation` are a number, or a pair for rows and columns.  `padding` may
-also be "same", or a pair of pairs, ``((top, bottom), (left, right))``; less than 0 at the
-bottom or right leaves rows or columns out.
+also be "same" or "valid" (none), or a pair of pairs, ``((top, bottom), (left, right))``; less
+than 0 at the bottom or right leaves rows or columns out.
 """
 
 from functools import lru_cache
@@ -52,7 +52,7 @@ def paddings(value, op, sizes, reach, stride):
 
     Parameters
     ----------
-    value : int, tuple or "same"
+    value : int, tuple, "same" or "valid", which is 0
     sizes, reach, stride : tuples of int
         Of the image, of the window with its gaps, and its steps: "same" pads so that the
         result has ceil(size / stride) elements, with the odd one behind.
@@ -64,8 +64,12 @@ def paddings(value, op, sizes, reach, stride):
             for n, width, step in zip(sizes, reach, stride, strict=True)
         ]
         return tuple((total // 2, total - total // 2) for total in totals)
+    if value == "valid":
+        return ((0, 0),) * ndim
     if isinstance(value, str):
-        raise ValueError(f"{op}: padding must be a number, a pair or 'same', not {value!r}")
+        raise ValueError(
+            f"{op}: padding must be a number, a pair, 'same' or 'valid', not {value!r}"
+        )
     if isinstance(value, (tuple, list)) and any(isinstance(v, (tuple, list)) for v in value):
         both = [pair(v, "padding", op, -(1 << 40)) for v in value]
         if len(both) != ndim or any(before < 0 for before, _ in both):
@@ -144,8 +148,8 @@ def _backward_window(op, out, size, stride, padding, output_padding, dilation):
         raise ValueError(
             f"{op}: output_padding is {output_padding}, but must be below stride or dilation"
         )
-    if isinstance(padding, str):
-        raise ValueError(f"{op}: padding must be a number or a pair, not {padding!r}")
+    if padding == "same":
+        raise ValueError(f"{op}: padding must be a number or a pair, not 'same'")
     reach = reaches(size, dilation)
     padding = paddings(padding, op, out, reach, stride)
     image = tuple(
@@ -277,7 +281,7 @@ def _simplified(random, numbers):
 def _draw_padding(random):
     kind = random.random()
     if kind < 0.2:
-        return "same"
+        return random.choice(["same", "same", "valid"])
     if kind < 0.4:
         return tuple((random.randint(0, 2), random.randint(0, 2)) for _ in range(2))
     return _simplified(random, [random.choice([0, 0, 1, 2]) for _ in range(2)])
