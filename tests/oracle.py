@@ -399,7 +399,7 @@ CODES = {dtype.name: dtype.code for dtype in tga.dtype.DTYPES}
 
 def pointer(a):
     """Where an array's first element lies, as C takes it."""
-    return kernels.address(a.ctypes.data)
+    return kernels.ffi.cast("char *", a.ctypes.data)
 
 
 def same_bits(x, y):

@@ -183,7 +183,7 @@ def test_memory_of_ours(dtype, size):
     assert (x.shape, x.strides, x.dtype, x.size) == ((size,), None, dtype, size)
     assert len(memoryview(x.memory)) == size * dtype.itemsize
     assert x.memory.owner is None and x.memory.version == 0
-    assert x.address == x.memory.address == kernels.address_of(x.data) and x.data is x.data
+    assert x.address == x.memory.address == kernels.number_of(x.data) and x.data is x.data
 
 
 def test_memory_goes_with_the_last_that_holds_it():
