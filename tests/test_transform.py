@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import DIFFERENTIABLE, by_name, calls
 
@@ -84,6 +84,7 @@ def test_forward_and_backward_are_transposed(op, data):
         w = Tensor(rng.normal(size=y.shape), dtype=y.dtype)
         back = pull_back(w)
     assert y.numpy().tobytes() == value.numpy().tobytes()
+    assume(np.isfinite(y.numpy()).all())  # the mean of nothing is nan
     assert not any(t.requires_grad for t in (y, dy, value, *back))
     right = [(g * v).numpy() for g, v in zip(back, tangents, strict=True)]
     left = (w * dy).numpy()
