@@ -15,7 +15,8 @@ from . import native
 from .cases import OURS, peer_of
 
 PEERS = ("numpy", "scipy", "torch", "jax", "tensorflow")
-ALWAYS = (OURS, "limit", "c", "python")
+ALWAYS = (OURS, "python")
+IN_C = ("limit", "c")
 LONGEST = 900  # seconds that a process may take before it counts as failed
 TOLERANCE = 1e-4
 
@@ -55,7 +56,7 @@ def measure(topic, peers, threads, rounds, say=print):
 
 def columns_of(module):
     """The names of the module's columns, ours first, in the order of the file."""
-    known = (*ALWAYS, *PEERS)
+    known = (*ALWAYS, *IN_C, *PEERS)
     functions = [name for name, value in vars(module).items() if callable(value)]
     names = [name for name in functions if peer_of(name) in known]
     return sorted(names, key=lambda name: peer_of(name) != OURS)
@@ -63,7 +64,7 @@ def columns_of(module):
 
 def missing(package):
     """Why the peer cannot take part, or None if it can."""
-    if package == "c" or package == "limit":
+    if package in IN_C:
         return None if native.has_compiler() else "there is no C compiler"
     return None if importlib.util.find_spec(package) else "it is not installed"
 

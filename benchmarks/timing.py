@@ -23,8 +23,8 @@ def seconds_per_call(function, sample=0.005, samples=9, budget=0.5):
     calls = 1
     while (elapsed := _time(function, calls)) < sample / 4:
         calls *= 4
+    times = [elapsed] if elapsed >= sample and calls == 1 else []  # a long call is a sample itself
     calls = max(1, round(calls * sample / elapsed))
-    times = []
     while len(times) < 3 or (len(times) < samples and sum(times) < budget):
         times.append(_time(function, calls))
     return statistics.median(times) / calls

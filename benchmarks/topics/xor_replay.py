@@ -23,6 +23,7 @@ GROUPS = [
     *[Group(f"{net}: replay", _of(net), SCAN) for net in NETS],
     Group("deep: replay", _of("deep"), ["tensorflow_session"]),
     *[Group(f"{net}: replay", _of(net), ["c_vector"]) for net in NETS],
+    Group("deep: C with vectors", _of("deep"), SCAN, ours="c_vector"),
     Group("deep: one call for each step", _of("deep"), ["jax_step"], ours="tinygrad_act_step"),
     Group("deep: eager", _of("deep"), ["torch_by_hand"], "tinygrad_act_eager"),
 ]
