@@ -104,6 +104,7 @@ def draw(histories, path):
             epochs = range(1, history.epochs + 1)
             panel.plot(epochs, history[key], marker=".", label=name)
         panel.set_xlabel("epoch")
+        panel.xaxis.get_major_locator().set_params(integer=True)
         panel.set_title(key.replace("val_", "validation "))
     panels[0].legend()
     panels[1].set_yscale("log")
