@@ -25,8 +25,10 @@ static void mask_blocks(void *context, int64_t begin, int64_t end)
         int64_t n = end * PER_BLOCK < m->n ? end * PER_BLOCK : m->n;
         n = n - first < CHUNK ? n - first : CHUNK;
         m->uniform(m->key, m->offset + (uint64_t)block, n, 0, 1, u);
+        const float p = m->p; /* a byte might be part of it, for all the compiler knows */
+        uint8_t *mask = m->mask + first;
         for (int64_t i = 0; i < n; i++)
-            m->mask[first + i] = u[i] >= m->p;
+            mask[i] = u[i] >= p;
     }
 }
 
@@ -55,16 +57,19 @@ typedef struct {
 #define DROP(type)                                                                                 \
     static void drop_##type(const dropping *d, int64_t begin, int64_t end)                         \
     {                                                                                              \
-        const type *x = d->x, scale = (type)d->scale, shift = (type)d->shift;                      \
-        const type fill = (type)d->fill;                                                           \
+        const type *x = d->x;                                                                      \
         type *y = d->y;                                                                            \
+        const uint8_t *restrict mask = d->mask;                                                    \
+        const type scale = (type)d->scale, shift = (type)d->shift, fill = (type)d->fill;           \
         if (d->inner == 1) {                                                                       \
-            for (int64_t i = begin; i < end; i++)                                                  \
-                y[i] = d->mask[i] ? x[i] * scale + shift : fill;                                   \
+            for (int64_t i = begin; i < end; i++) {                                                \
+                const type kept = x[i] * scale + shift;                                            \
+                y[i] = mask[i] ? kept : fill;                                                      \
+            }                                                                                      \
             return;                                                                                \
         }                                                                                          \
         for (int64_t i = begin; i < end; i += d->inner) {                                          \
-            const int keep = d->mask[i / d->inner];                                                \
+            const int keep = mask[i / d->inner];                                                   \
             for (int64_t j = i; j < i + d->inner; j++)                                             \
                 y[j] = keep ? x[j] * scale + shift : fill;                                         \
         }                                                                                          \
