@@ -5,6 +5,9 @@
 FOLDER holds the four IDX files of MNIST.  The excerpt is their beginnings: the first 4,000
 images to train with and the first 1,000 to test with, about 1 MB.  The whole of MNIST can be
 fetched with ``tinygrad_act.data.mnist(download=True)``, and used in every example with ``--data``.
+
+MNIST is by Yann LeCun, Corinna Cortes and Christopher Burges, and free to share and to adapt
+(Creative Commons Attribution-Share Alike 3.0).
 """
 
 import sys
