@@ -7,7 +7,7 @@
 
 typedef struct {
     int dtype_y, dtype_x;
-    int64_t width;
+    int64_t width, step;
     const int64_t *index;
     const char *x;
     double scale;
@@ -21,9 +21,16 @@ static void batch_rows(void *context, int64_t begin, int64_t end)
     const size_t width = (size_t)b->width;
     for (int64_t i = begin; i < end; i++) {
         const char *x = b->x + (size_t)b->index[i] * width * size_x;
-        char *y = b->y + (size_t)i * width * size_y;
+        char *y = b->y + (size_t)(i * b->step) * size_y;
         if (b->dtype_x == b->dtype_y && b->scale == 1) {
-            memcpy(y, x, width * size_y);
+            if (width * size_y > 64)
+                memcpy(y, x, width * size_y);
+            else if (size_y == 4)
+                for (size_t j = 0; j < width; j++)
+                    memcpy(y + 4 * j, x + 4 * j, 4);
+            else
+                for (size_t j = 0; j < width * size_y; j++)
+                    y[j] = x[j];
             continue;
         }
 #define SCALED(type_y, type_x)                                                                     \
@@ -42,7 +49,7 @@ static void batch_rows(void *context, int64_t begin, int64_t end)
     }
 }
 
-int tga_batch(int dtype_y, int dtype_x, int64_t count, int64_t width, int64_t rows,
+int tga_batch(int dtype_y, int dtype_x, int64_t count, int64_t width, int64_t step, int64_t rows,
               const int64_t *index, const void *x, double scale, void *y)
 {
     const int is_float = dtype_y == TGA_FLOAT32 || dtype_y == TGA_FLOAT64;
@@ -53,7 +60,7 @@ int tga_batch(int dtype_y, int dtype_x, int64_t count, int64_t width, int64_t ro
     for (int64_t i = 0; i < count; i++)
         if (index[i] < 0 || index[i] >= rows)
             return TGA_BAD_LABEL;
-    batch b = {dtype_y, dtype_x, width, index, x, scale, y};
+    batch b = {dtype_y, dtype_x, width, step, index, x, scale, y};
     tga_parallel(count, 1 + GRAIN / (width + 1), batch_rows, &b);
     return TGA_OK;
 }

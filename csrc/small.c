@@ -1,6 +1,4 @@
 /* small.c: the entry points for small matrices in rows of TGA_ROW elements (small.tmpl.h). */
-#include <string.h>
-
 #include "kernels.h"
 
 static int is_known(int op, int dtype)
@@ -30,22 +28,51 @@ int tga_rows_backward(int op, int dtype, int64_t m, int64_t n, int64_t k, const 
     return TGA_OK;
 }
 
+/* Elements of a matrix, from rows of one length to rows of another. */
+static void copy_rows(int dtype, int64_t rows, int64_t columns, const void *x, int64_t step_x,
+                      void *y, int64_t step_y)
+{
+    if (dtype == TGA_FLOAT32) {
+        const float *from = x;
+        float *to = y;
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t j = 0; j < columns; j++)
+                to[i * step_y + j] = from[i * step_x + j];
+    } else {
+        const double *from = x;
+        double *to = y;
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t j = 0; j < columns; j++)
+                to[i * step_y + j] = from[i * step_x + j];
+    }
+}
+
 /* x: (rows, columns); y: (rows, TGA_ROW), of which the rest stays as it is */
 int tga_rows_pack(int dtype, int64_t rows, int64_t columns, const void *x, void *y)
 {
-    const size_t size = tga_item_size(dtype);
-    for (int64_t i = 0; i < rows; i++)
-        memcpy((char *)y + (size_t)(i * TGA_ROW) * size,
-               (const char *)x + (size_t)(i * columns) * size, (size_t)columns * size);
+    copy_rows(dtype, rows, columns, x, columns, y, TGA_ROW);
     return TGA_OK;
 }
 
 /* x: (rows, TGA_ROW); y: (rows, columns) */
 int tga_rows_unpack(int dtype, int64_t rows, int64_t columns, const void *x, void *y)
 {
-    const size_t size = tga_item_size(dtype);
-    for (int64_t i = 0; i < rows; i++)
-        memcpy((char *)y + (size_t)(i * columns) * size,
-               (const char *)x + (size_t)(i * TGA_ROW) * size, (size_t)columns * size);
+    copy_rows(dtype, rows, columns, x, TGA_ROW, y, columns);
     return TGA_OK;
+}
+
+int tga_rows_loss(int op, int dtype, int64_t rows, int64_t columns, const void *x, const void *t,
+                  double a, double scale, const void *gy, void *total, void *gx)
+{
+    double plain[TGA_ROWS_MOST * TGA_ROW], gradient[TGA_ROWS_MOST * TGA_ROW];
+    const int64_t n = rows * columns;
+    if (rows > TGA_ROWS_MOST || columns > TGA_ROW)
+        return TGA_NO_KERNEL;
+    tga_rows_unpack(dtype, rows, columns, x, plain);
+    int status = tga_loss_forward(op, dtype, n, plain, t, a, scale, total);
+    if (status == TGA_OK)
+        status = tga_loss_backward(op, dtype, n, gy, plain, t, a, scale, gradient);
+    if (status == TGA_OK)
+        tga_rows_pack(dtype, rows, columns, gradient, gx);
+    return status;
 }

@@ -316,15 +316,18 @@ int tga_rows_backward(int op, int dtype, int64_t m, int64_t n, int64_t k, const 
                       const void *saved, const void *x, const void *w, void *gx, void *gw, void *gwt,
                       void *gb, double a1, double a2);
 int tga_activation_rows(void);          /* how many rows activations.def has: they come first */
+/* an elementwise loss of x in rows and t in the usual form, and its gradient in rows */
+int tga_rows_loss(int op, int dtype, int64_t rows, int64_t columns, const void *x, const void *t,
+                  double a, double scale, const void *gy, void *total, void *gx);
 /* between rows and the usual form: y (rows, columns) from or to x, in rows of TGA_ROW */
 int tga_rows_pack(int dtype, int64_t rows, int64_t columns, const void *x, void *y);
 int tga_rows_unpack(int dtype, int64_t rows, int64_t columns, const void *x, void *y);
 
 /* ---- batches: batch.c --------------------------------------------------------------- */
-/* y[i][j] = scale * x[index[i]][j] for i < count, j < width, index in [0, rows), else
- * TGA_BAD_LABEL and nothing is written; dtype_x is dtype_y, or TGA_UINT8 for a float y.
- * A scale of 1 leaves the bits alone. */
-int tga_batch(int dtype_y, int dtype_x, int64_t count, int64_t width, int64_t rows,
+/* y[i * step + j] = scale * x[index[i] * width + j] for i < count, j < width, index in
+ * [0, rows), else TGA_BAD_LABEL and nothing is written; dtype_x is dtype_y, or TGA_UINT8 for
+ * a float y.  A scale of 1 leaves the bits alone. */
+int tga_batch(int dtype_y, int dtype_x, int64_t count, int64_t width, int64_t step, int64_t rows,
               const int64_t *index, const void *x, double scale, void *y);
 
 /* ---- replay: plan.c ------------------------------------------------------------------- */

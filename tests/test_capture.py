@@ -179,6 +179,25 @@ def test_optimizers(make, rates, widths):
     assert_replay_is_eager(lambda: xor(widths, "tanh", make=make, **rates))
 
 
+@pytest.mark.parametrize("clip", [optim.clip_grad_norm_, optim.clip_grad_value_])
+@pytest.mark.parametrize("widths", [WIDE, [2, 40, 9, 1]], ids=str)
+def test_clipping(clip, widths):
+    def make():
+        net, optimizer, _ = xor(widths, "tanh", lr=0.5)
+
+        def step():
+            cost = tga.bce(net(x), target)
+            optimizer.zero_grad()
+            cost.backward()
+            norm = clip(net.parameters(), 0.01)
+            optimizer.step()
+            return (cost,) if norm is None else (cost, norm)
+
+        return net, optimizer, step
+
+    assert_replay_is_eager(make)
+
+
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 7, 8, 9, 16, 33, 64, 65])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_rows_of_a_batch(rows, dtype):

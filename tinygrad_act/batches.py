@@ -47,7 +47,8 @@ class DataSets:
         x, scale = self.arrays[number], self.scales[number]
         dtype = float32 if x.dtype is uint8 and scale != 1 else x.dtype
         shape = (rows, *x.shape[1:])
-        return dtype, shape, [dtype.code, x.dtype.code, rows, prod(x.shape[1:]), self.rows]
+        width = prod(x.shape[1:])
+        return dtype, shape, [dtype.code, x.dtype.code, rows, width, width, self.rows]
 
     def batch(self, order, start, rows):
         """The inputs made of some rows, as in eager mode."""

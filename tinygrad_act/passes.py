@@ -83,7 +83,7 @@ def in_rows(instructions):
     for buffer, form in forms.items():
         buffer.form, buffer.item = form, item
     changed, plain = [], {}  # plain: buffer in rows -> its copy in the usual form
-    for instruction in instructions:
+    for instruction in _losses_in_rows(instructions, forms):
         if instruction.name in ("tga_linear_forward", "tga_linear_backward"):
             if instruction["w"].buffer in forms:
                 instruction = _linear_in_rows(instruction)
@@ -91,6 +91,9 @@ def in_rows(instructions):
                 for buffer in instruction.writes():
                     plain.pop(buffer, None)
                 continue
+        elif instruction.name == "tga_rows_loss":
+            changed.append(instruction)
+            continue
         elif instruction.name in UPDATES:
             changed.append(_update_in_rows(instruction, item))
             for buffer in instruction.writes():
@@ -102,6 +105,9 @@ def in_rows(instructions):
             changed.append(instruction.with_args(n=rows * ROW))
             for buffer in instruction.writes():
                 plain.pop(buffer, None)
+            continue
+        if instruction.name == "tga_batch" and instruction["y"].buffer in forms:
+            changed.append(instruction.with_args(step=ROW))
             continue
         written = instruction.writes()
         stand_ins = {}
@@ -123,6 +129,46 @@ def in_rows(instructions):
 
 
 _DTYPE_OF_ITEM = {4: 0, 8: 1}
+
+
+def _losses_in_rows(instructions, forms):
+    """A loss of rows and its gradient, which comes right after it, as one call."""
+    changed = []
+    for instruction in instructions:
+        before = changed[-1] if changed else None
+        if (
+            instruction.name == "tga_loss_backward"
+            and before is not None
+            and before.name == "tga_loss_forward"
+            and _same_loss(before, instruction)
+            and _is_rows(instruction["x"], forms)
+            and _is_rows(instruction["gx"], forms)
+            and instruction["t"].buffer not in forms
+            and instruction["gy"].buffer.role == "constant"
+        ):
+            _, rows, columns = forms[instruction["x"].buffer]
+            given = dict(zip(PARAMETERS[instruction.name], instruction.args, strict=True))
+            given |= {"rows": rows, "columns": columns, "total": before["total"]}
+            args = [given[parameter] for parameter in PARAMETERS["tga_rows_loss"]]
+            op = f"{before.op} + backward"
+            changed[-1] = Instruction("tga_rows_loss", args, op, before.layer)
+        else:
+            changed.append(instruction)
+    return changed
+
+
+def _same_loss(forward, backward):
+    """Whether one call is the gradient of what the other computes."""
+    same = all(forward[name] == backward[name] for name in ("op", "dtype", "n", "a", "scale"))
+    return same and all(
+        forward[name].buffer is backward[name].buffer
+        and forward[name].offset == backward[name].offset
+        for name in ("x", "t")
+    )
+
+
+def _is_rows(ref, forms):
+    return ref.offset == 0 and forms.get(ref.buffer, ("",))[0] == "rows"
 
 
 def _forms_of_linear_layers(instructions):
