@@ -95,12 +95,14 @@ typedef void tga_update_fn(int64_t n, void *p, const void *g, void *s, void *t,
                            const tga_update_rates *rates);
 typedef void tga_clip_fn(int64_t n, void *g, double by);
 typedef double tga_sum_squares_fn(int64_t n, const void *g);
+/* An argument of a call that was written down, see plan.c. */
+typedef union {
+    int64_t i;
+    double d;
+    void *p;
+} tga_word;
 /* small.tmpl.h: small linear layers, matrices in rows of TGA_ROW elements. */
-typedef void tga_rows_forward_fn(int64_t m, int64_t k, const void *x, const void *wt, const void *b,
-                                 void *z, void *y, double a1, double a2);
-typedef void tga_rows_backward_fn(int64_t m, int64_t n, int64_t k, const void *gy, const void *saved,
-                                  const void *x, const void *w, void *gx, void *gw, void *gwt,
-                                  void *gb, double a1, double a2);
+typedef int tga_small_fn(const tga_word *v);
 
 /* gemm: a block of the product, at most TGA_GEMM_KC deep, as gemm.c hands it to
  * the kernels: C (m, n) = alpha * A @ B + beta * C + bias, bias (n) or NULL. */
@@ -217,8 +219,7 @@ typedef struct {
     tga_update_fn *sgd[2], *momentum[2], *adam[2], *rmsprop[2], *adagrad[2];
     tga_clip_fn *clip_value[2], *clip_scale[2];
     tga_sum_squares_fn *sum_squares[2];
-    tga_rows_forward_fn *rows_forward[2][ACT_COUNT];
-    tga_rows_backward_fn *rows_backward[2][ACT_COUNT];
+    tga_small_fn *rows_forward[2][ACT_COUNT], *rows_backward[2][ACT_COUNT];
     tga_gemm_kernels gemm[2];
     tga_conv_kernels conv[2];
     tga_pool_kernels pool[2];

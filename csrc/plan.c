@@ -9,23 +9,17 @@
 #include <string.h>
 #include <time.h>
 
-#include "tga.h"
+#include "kernels.h"
 
 /* ---- the entry points, with their arguments as words ------------------------------------- */
 
-typedef union {
-    int64_t i;
-    double d;
-    void *p;
-} word;
-
 #define CALL(name, signature, ...)                                                                 \
-    static int call_##name(const word *v) { return tga_##name(__VA_ARGS__); }
+    static int call_##name(const tga_word *v) { return tga_##name(__VA_ARGS__); }
 #include "calls.def"
 
 static const struct {
     const char *name, *signature;
-    int (*run)(const word *v);
+    int (*run)(const tga_word *v);
 } entries[] = {
 #define CALL(name, signature, ...) {#name, signature, call_##name},
 #include "calls.def"
@@ -43,8 +37,9 @@ const char *tga_call_signature(int call)
 /* ---- a plan -------------------------------------------------------------------------------- */
 
 typedef struct {
-    int (*run)(const word *v);
-    word *v;
+    int (*run)(const tga_word *v);
+    tga_word *v;
+    int (*entry)(const tga_word *v); /* of `entries`: what runs unless `bind` knows a shorter way */
 } instruction;
 
 struct tga_plan {
@@ -53,6 +48,7 @@ struct tga_plan {
     tga_plan_copy *copies; /* in the order of their `when` once the plan runs */
     int64_t instructions, copy_count, done, failed;
     int64_t first[TGA_END + 2]; /* of each `when`, its first copy */
+    const tga_kernels *bound;
 };
 
 tga_plan *tga_plan_new(int64_t bytes)
@@ -98,11 +94,11 @@ int tga_plan_add(tga_plan *plan, int call, int64_t count, const int64_t *words)
     if (!list)
         return TGA_NO_MEMORY;
     plan->list = list;
-    word *v = malloc((size_t)(count ? count : 1) * sizeof *v);
+    tga_word *v = malloc((size_t)(count ? count : 1) * sizeof *v);
     if (!v)
         return TGA_NO_MEMORY;
     memcpy(v, words, (size_t)count * sizeof *v);
-    list[plan->instructions++] = (instruction){entries[call].run, v};
+    list[plan->instructions++] = (instruction){entries[call].run, v, entries[call].run};
     return TGA_OK;
 }
 
@@ -166,10 +162,29 @@ static void copy_all(const tga_plan *plan, int when, int64_t step, const int64_t
 
 /* ---- running --------------------------------------------------------------------------------- */
 
+/* Small layers are what small nets consist of: their kernels are called without a detour, those of
+ * the instruction set in force. */
+static void bind(tga_plan *plan)
+{
+    const tga_kernels *kernels = tga_kernels_current();
+    if (plan->bound == kernels)
+        return;
+    plan->bound = kernels;
+    for (int64_t i = 0; i < plan->instructions; i++) {
+        instruction *one = &plan->list[i];
+        const int forward = one->entry == call_rows_forward;
+        if (!forward && one->entry != call_rows_backward)
+            continue;
+        const int64_t op = one->v[0].i, dtype = one->v[1].i;
+        one->run = forward ? kernels->rows_forward[dtype][op] : kernels->rows_backward[dtype][op];
+    }
+}
+
 void tga_plan_begin(tga_plan *plan, int64_t done, const int64_t *bases)
 {
     plan->done = done;
     plan->failed = -1;
+    bind(plan);
     copy_all(plan, TGA_BEGIN, 0, bases);
 }
 

@@ -13,8 +13,12 @@ int tga_rows_forward(int op, int dtype, int64_t m, int64_t k, const void *x, con
 {
     if (!is_known(op, dtype))
         return TGA_NO_KERNEL;
-    tga_kernels_current()->rows_forward[dtype][op](m, k, x, wt, b, z, y, a1, a2);
-    return TGA_OK;
+    const tga_word v[] = {
+        {.i = op},         {.i = dtype},       {.i = m}, {.i = k}, {.p = (void *)x},
+        {.p = (void *)wt}, {.p = (void *)b},   {.p = z}, {.p = y}, {.d = a1},
+        {.d = a2},
+    };
+    return tga_kernels_current()->rows_forward[dtype][op](v);
 }
 
 int tga_rows_backward(int op, int dtype, int64_t m, int64_t n, int64_t k, const void *gy,
@@ -23,9 +27,12 @@ int tga_rows_backward(int op, int dtype, int64_t m, int64_t n, int64_t k, const 
 {
     if (!is_known(op, dtype) || m < 1 || m > TGA_ROWS_MOST)
         return TGA_NO_KERNEL;
-    tga_kernels_current()->rows_backward[dtype][op](m, n, k, gy, saved, x, w, gx, gw, gwt, gb, a1,
-                                                    a2);
-    return TGA_OK;
+    const tga_word v[] = {
+        {.i = op},         {.i = dtype},         {.i = m},           {.i = n},           {.i = k},
+        {.p = (void *)gy}, {.p = (void *)saved}, {.p = (void *)x},   {.p = (void *)w},   {.p = gx},
+        {.p = gw},         {.p = gwt},           {.p = gb},          {.d = a1},          {.d = a2},
+    };
+    return tga_kernels_current()->rows_backward[dtype][op](v);
 }
 
 /* Elements of a matrix, from rows of one length to rows of another. */

@@ -84,9 +84,9 @@ static ALWAYS_INLINE void TN(rows_block)(const int rows, int64_t depth, const T 
         }
 }
 
-static __attribute__((noinline)) void TN(rows_product)(int64_t rows, int64_t depth, const T *a,
-                                                       int64_t a_row, int64_t a_step, const T *b,
-                                                       const T *bias, int64_t used, T *y)
+static ALWAYS_INLINE void TN(rows_product)(int64_t rows, int64_t depth, const T *a, int64_t a_row,
+                                           int64_t a_step, const T *b, const T *bias, int64_t used,
+                                           T *y)
 {
     for (; rows > 0; rows -= 4, a += 4 * a_row, y += 4 * TGA_ROW) {
         switch (rows) {
@@ -110,14 +110,21 @@ static __attribute__((noinline)) void TN(rows_product)(int64_t rows, int64_t dep
 
 /* ---- forward ------------------------------------------------------------------------------ */
 
-/* x: (m, ROW), k columns used; wt: (k, ROW), n used; b: (ROW); z, y: (m, ROW): before and after
- * the activation; z may be NULL.  m * ROW is a whole number of vectors, or one partial one. */
-static ALWAYS_INLINE void TN(rows_forward)(V (*row)(V, V, V), int64_t m, int64_t k, const T *x,
-                                           const T *wt, const T *b, T *z, T *y, double a1,
-                                           double a2)
+/* The words of a call, in the order of tga_rows_forward: 0 op, 1 dtype, 2 m, 3 k, 4 x, 5 wt, 6 b,
+ * 7 z, 8 y, 9 and 10 the activation's attributes.
+ * x: (m, ROW), k columns used; wt: (k, ROW), n used; b: (ROW); z, y: (m, ROW), before and after
+ * the activation; z may be NULL. */
+static __attribute__((noinline)) void TN(rows_linear)(const tga_word *v)
 {
-    TN(rows_product)(m, k, x, TGA_ROW, 1, wt, b, TGA_ROW, z ? z : y);
-    TN(unary_loop)(row, m * TGA_ROW, z ? z : y, y, (T)a1, (T)a2);
+    T *z = v[7].p ? v[7].p : v[8].p;
+    TN(rows_product)(v[2].i, v[3].i, v[4].p, TGA_ROW, 1, v[5].p, v[6].p, TGA_ROW, z);
+}
+
+static ALWAYS_INLINE int TN(rows_forward)(V (*row)(V, V, V), const tga_word *v)
+{
+    TN(rows_linear)(v);
+    TN(unary_loop)(row, v[2].i * TGA_ROW, v[7].p ? v[7].p : v[8].p, v[8].p, (T)v[9].d, (T)v[10].d);
+    return TGA_OK;
 }
 
 /* ---- backward ----------------------------------------------------------------------------- */
@@ -142,41 +149,45 @@ static ALWAYS_INLINE void TN(rows_sum)(int64_t m, const T *g, T *gb)
     TN(reduce_rows_loop)(TN(sum_combine), 0, m, TGA_ROW, g, TGA_ROW, gb);
 }
 
-/* gy, saved (what the activation's backward reads), x: (m, ROW), n, n and k columns used;
+/* The words of a call, in the order of tga_rows_backward: 0 op, 1 dtype, 2 m, 3 n, 4 k, 5 gy,
+ * 6 saved, 7 x, 8 w, 9 gx, 10 gw, 11 gwt, 12 gb, 13 and 14 the activation's attributes.
+ * gy, saved (what the activation's backward reads), x: (m, ROW), n, n and k columns used;
  * w: (n, ROW), k used; gx: (m, ROW); gw: (n, ROW); gwt: (k, ROW); gb: (ROW); of the results
- * those that are NULL are not computed. */
-static ALWAYS_INLINE void TN(rows_backward)(V (*row)(V, V, V, V), int64_t m, int64_t n, int64_t k,
-                                            const T *gy, const T *saved, const T *x, const T *w,
-                                            T *gx, T *gw, T *gwt, T *gb, double a1, double a2)
+ * those that are NULL are not computed.  g: (m, ROW), gy before the activation. */
+static __attribute__((noinline)) void TN(rows_gradients)(const tga_word *v, const T *g)
+{
+    const int64_t m = v[2].i, n = v[3].i, k = v[4].i;
+    const T *x = v[7].p;
+    if (v[9].p)
+        TN(rows_product)(m, n, g, TGA_ROW, 1, v[8].p, NULL, k, v[9].p);
+    if (v[10].p) {
+        TN(rows_product)(n, m, g, 1, TGA_ROW, x, NULL, TGA_ROW, v[10].p);
+        TN(rows_product)(k, m, x, 1, TGA_ROW, g, NULL, TGA_ROW, v[11].p);
+    }
+    if (v[12].p)
+        TN(rows_sum)(m, g, v[12].p);
+}
+
+static ALWAYS_INLINE int TN(rows_backward)(V (*row)(V, V, V, V), const tga_word *v)
 {
     T g[TGA_ROWS_MOST * TGA_ROW];
+    const int64_t m = v[2].i;
     if (m < 1)
         __builtin_unreachable(); /* else gcc warns that g may stay empty */
-    TN(unary_backward_loop)(row, m * TGA_ROW, gy, saved, g, (T)a1, (T)a2);
-    if (gx)
-        TN(rows_product)(m, n, g, TGA_ROW, 1, w, NULL, k, gx);
-    if (gw) {
-        TN(rows_product)(n, m, g, 1, TGA_ROW, x, NULL, TGA_ROW, gw);
-        TN(rows_product)(k, m, x, 1, TGA_ROW, g, NULL, TGA_ROW, gwt);
-    }
-    if (gb)
-        TN(rows_sum)(m, g, gb);
+    TN(unary_backward_loop)(row, m * TGA_ROW, v[5].p, v[6].p, g, (T)v[13].d, (T)v[14].d);
+    TN(rows_gradients)(v, g);
+    return TGA_OK;
 }
 
 #ifndef ROWS_ACT
 #define ROWS_ACT(name, ...)                                                                        \
-    static void TN(name##_rows_forward)(int64_t m, int64_t k, const void *x, const void *wt,       \
-                                        const void *b, void *z, void *y, double a1, double a2)     \
+    static int TN(name##_rows_forward)(const tga_word *v)                                          \
     {                                                                                              \
-        TN(rows_forward)(TN(name##_row), m, k, x, wt, b, z, y, a1, a2);                            \
+        return TN(rows_forward)(TN(name##_row), v);                                                \
     }                                                                                              \
-    static void TN(name##_rows_backward)(int64_t m, int64_t n, int64_t k, const void *gy,          \
-                                         const void *saved, const void *x, const void *w,          \
-                                         void *gx, void *gw, void *gwt, void *gb, double a1,       \
-                                         double a2)                                                \
+    static int TN(name##_rows_backward)(const tga_word *v)                                         \
     {                                                                                              \
-        TN(rows_backward)(TN(name##_backward_row), m, n, k, gy, saved, x, w, gx, gw, gwt, gb, a1,  \
-                          a2);                                                                     \
+        return TN(rows_backward)(TN(name##_backward_row), v);                                      \
     }
 #endif
 

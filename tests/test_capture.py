@@ -348,7 +348,7 @@ def test_listing():
     assert step.plan is None
     step.replay(1)
     text = repr(step.plan)
-    assert "linear + tanh" in text and "0 Linear" in text and "bce backward" in text
+    assert "linear + tanh" in text and "0 Linear" in text and "bce + backward" in text
     assert "instructions" in text and "live from step to step" in text
     cost = step.plan.cost()
     # forward 4 x (2 x 5 + 5 x 4 + 4 x 1) products; backward the same twice, without x's
