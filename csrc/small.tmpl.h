@@ -33,6 +33,10 @@
 #if VBYTES == 64 && T_BITS == 32
 typedef T R __attribute__((vector_size(32)));
 static inline R r_fma(R x, R y, R z) { return _mm256_fmadd_ps(x, y, z); }
+static inline V r_join(R low, R high)
+{
+    return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+}
 #else
 typedef V R;
 static inline R r_fma(R x, R y, R z) { return v_fma(x, y, z); }
@@ -80,8 +84,21 @@ static ALWAYS_INLINE void TN(rows_block)(const int rows, int64_t depth, const T 
         for (int v = 0; v < ROW_VECTORS; v++) {
             const int64_t at = v * (int64_t)(sizeof(R) / sizeof(T));
             const R x = bias ? sum[i][v] + r_load(bias + at) : sum[i][v];
-            r_store(y + i * TGA_ROW + at, used < TGA_ROW ? TN(r_first)(x, at, used) : x);
+            sum[i][v] = used < TGA_ROW ? TN(r_first)(x, at, used) : x;
         }
+#if VBYTES == 64 && T_BITS == 32
+    /* two rows at once, since they are read so: a load must not wait for two stores */
+    GEMM_UNROLL
+    for (int i = 0; i < rows / 2; i++)
+        v_store(y + 2 * i * TGA_ROW, r_join(sum[2 * i][0], sum[2 * i + 1][0]));
+    if (rows % 2)
+        r_store(y + (rows - 1) * TGA_ROW, sum[rows - 1][0]);
+#else
+    GEMM_UNROLL
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < ROW_VECTORS; v++)
+            r_store(y + i * TGA_ROW + v * (int64_t)(sizeof(R) / sizeof(T)), sum[i][v]);
+#endif
 }
 
 static ALWAYS_INLINE void TN(rows_product)(int64_t rows, int64_t depth, const T *a, int64_t a_row,
