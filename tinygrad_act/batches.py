@@ -74,8 +74,9 @@ class DataSets:
                 *_, sizes = self._call(number, rows)
                 args = [*sizes, Ref(index), addresses[number], self.scales[number], Ref(buffer)]
                 before.append(Instruction("tga_batch", args, "batch"))
-            plan = captured.make_plan(before)
+            captured.release_plan()
             captured.batch_plans.clear()  # of other data
+            plan = captured.make_plan(before)
             captured.batch_plans[key] = plan, plan.feed(index, 8 * rows), self.arrays
         plan, slot, _ = captured.batch_plans[key]
         return plan, slot

@@ -73,14 +73,15 @@ class Step:
         self._function = function
         self._passes = passes
         self._captured = {}  # shapes and dtypes of the inputs -> Captured
-        self._last = None  # the one used last, and its inputs
+        self._shown = None  # the plan that ran last
+        self._last = None  # the captured step used last, and its inputs
         self._inputs = []
         self._running = _Running()
 
     @property
     def plan(self):
         """The instructions of the step as last used, to be printed; None before."""
-        return None if self._last is None else self._last.plan
+        return self._shown
 
     def __call__(self, *inputs):
         """Do one step: the first two times eagerly, after that by the plan.
@@ -112,7 +113,7 @@ class Step:
             else:
                 captured, recorded = self._record(captured, inputs)
                 values = recorded.outputs
-            self._last, self._inputs = captured, inputs
+            self._last, self._inputs, self._shown = captured, inputs, captured.plan
             return captured.rebuild([_wrap(y, None) for y in values])
 
     def replay(self, n, *inputs, lr=None, record_every=1, progress=None):
@@ -153,7 +154,7 @@ class Step:
         with self._running:
             inputs = [_as_input(x) for x in inputs] or self._inputs
             captured = self._prepared(inputs)
-            self._last, self._inputs = captured, inputs
+            self._last, self._inputs, self._shown = captured, inputs, captured.plan
             tables, alive = self._rates(captured, captured.plan, lr, n)
             given = [x.array.address for x in inputs]
             values = captured.run(captured.plan, given, tables, n, every, progress)
@@ -214,7 +215,7 @@ class Step:
                 given = [0] * len(inputs)
                 found.append(captured.run(plan, given, tables, steps, 1, report))
                 self._keep_rate(captured, alive)
-                self._last = captured
+                self._last, self._shown = captured, plan
                 done += steps
             if not found:
                 return None
@@ -234,6 +235,8 @@ class Step:
 
     def _record(self, captured, inputs):
         """Run the function, write it down, and make or confirm the plan."""
+        if captured is not None:
+            captured.release_plan()  # the step needs the memory once more
         recorded = Recording(self._function, inputs)
         if captured is None:
             captured = Captured(recorded, self._function, self._passes)

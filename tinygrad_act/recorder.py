@@ -7,7 +7,7 @@ Nothing else changes: the step runs eagerly.
 import gc
 import sys
 import threading
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right
 
 from . import graph, kernels
 from .array import contiguous, convert, strides_of
@@ -34,7 +34,7 @@ class Recorder:
         self.buffers = {}  # address -> Buffer, of everything known
         self.lengths = {}  # address -> bytes
         self.addresses = []  # sorted
-        self.memory = {}  # buffer -> what keeps it alive: an address must not be used twice
+        self.memory = {}  # buffer that the step does not make -> what keeps it alive
         self.arrays = {}  # outside buffer -> an Array of it, if it is written
         self.leaves = {}  # leaf -> its gradient before backward
         self.before = {}  # outside buffer -> content before its first write
@@ -72,7 +72,8 @@ class Recorder:
 
     def _note_outside(self, memory, address, nbytes):
         buffer = Buffer(nbytes, "state", address)
-        self._note(address, nbytes, buffer, memory)
+        self._note(address, nbytes, buffer)
+        self.memory[buffer] = memory
         return buffer
 
     def _search(self):
@@ -82,17 +83,28 @@ class Recorder:
             if issubclass(type(thing), Tensor):
                 self._buffer_of(thing.array)
 
-    def _note(self, address, nbytes, buffer, memory):
-        if address not in self.buffers:
-            insort(self.addresses, address)
+    def _note(self, address, nbytes, buffer):
+        """From now on this memory is that buffer; what lay there before has been freed."""
+        first = last = bisect_left(self.addresses, address)
+        if first:  # no two overlap, so one at most begins before and reaches in here
+            before = self.addresses[first - 1]
+            first -= before + self.lengths[before] > address
+        while last < len(self.addresses) and self.addresses[last] < address + max(nbytes, 1):
+            last += 1
+        for place in self.addresses[first:last]:
+            if self.buffers[place] in self.memory:  # which is not freed
+                raise CaptureError(
+                    "capture: two tensors share memory of NumPy in part; make them views of one"
+                )
+        self.addresses[first:last] = [address]
         self.buffers[address] = buffer
         self.lengths[address] = nbytes
-        self.memory[buffer] = memory
 
     def note_input(self, array):
         """An input of the step: memory that nobody else has."""
         buffer = Buffer(nbytes_of(array), "input", array.address)
-        self._note(array.address, buffer.nbytes, buffer, array.memory)
+        self._note(array.address, buffer.nbytes, buffer)
+        self.memory[buffer] = array.memory
         return buffer
 
     def note_constant(self, pointer, content):
@@ -154,7 +166,7 @@ class Recorder:
             array = allocate(*args)
             if threading.get_ident() == self.thread:
                 nbytes = nbytes_of(array)
-                self._note(array.address, nbytes, Buffer(nbytes, "scratch"), array.memory)
+                self._note(array.address, nbytes, Buffer(nbytes, "scratch"))
             return array
 
         return noted

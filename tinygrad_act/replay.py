@@ -63,10 +63,22 @@ class Captured:
         self.modules = list(recorded.recorder.modules)
         self.modes = [module.training for module in self.modules]
 
-        self.plan = self.make_plan()
+        kernels.release_pool()  # what eager mode has left there would come on top of the plan
+        self._plan = self.make_plan()
         self.batch_plans = {}
-        self._bases = kernels.integers([0] * self.plan.slots)  # for one step at a time
+        self._bases = kernels.integers([0] * self._plan.slots)  # for one step at a time
         self._check(recorded)
+
+    @property
+    def plan(self):
+        """The plan of the step alone; made again if `release_plan` has let it go."""
+        if self._plan is None:
+            self._plan = self.make_plan()
+        return self._plan
+
+    def release_plan(self):
+        """Let the plan of the step alone go, with its memory: epochs have another."""
+        self._plan = None
 
     def make_plan(self, before=()):
         """The plan, with more instructions before it, if wanted."""
