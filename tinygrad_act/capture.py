@@ -266,6 +266,7 @@ class Step:
         while captured is None or not captured.confirmed:
             captured, recorded = self._record(captured, inputs)
             recorded.undo()
+            del recorded  # and the contents that it keeps
         captured.check_surroundings()
         return captured
 

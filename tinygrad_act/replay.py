@@ -79,6 +79,7 @@ class Captured:
     def release_plan(self):
         """Let the plan of the step alone go, with its memory: epochs have another."""
         self._plan = None
+        kernels.release_pool()
 
     def make_plan(self, before=()):
         """The plan, with more instructions before it, if wanted."""
