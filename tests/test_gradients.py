@@ -107,7 +107,7 @@ def test_gradcheck_notices_a_wrong_derivative(factor):
 def test_gradcheck_notices_a_wrong_second_derivative():
     # right at first order; the rule's own derivative is that of another function
     inner = Elementwise("inner", f=lambda x: 2 * x, df=lambda: 3)
-    outer = Elementwise("outer", f=lambda x: x * x, df=lambda x: inner(x))
+    outer = Elementwise("outer_rule", f=lambda x: x * x, df=lambda x: inner(x))
     x = leaf([0.5, -2.0])
     assert gradcheck(outer, [x])
     with pytest.raises(AssertionError, match="finite differences"):

@@ -52,6 +52,12 @@ class Recorder:
                 if buffer.role == "state":
                     self.arrays[buffer] = array
 
+    def note_used(self, arrays):
+        """Called by who hands a kernel pointers that do not tell whose memory they point into."""
+        if threading.get_ident() == self.thread:
+            for array in arrays:
+                self._buffer_of(array)
+
     def note_leaves(self, seeds):
         """Called before a backward from these nodes."""
         if threading.get_ident() == self.thread:
@@ -80,7 +86,7 @@ class Recorder:
         """Look at all tensors that there are, for a pointer into the memory of one."""
         self._has_searched = True
         for thing in gc.get_objects():
-            if issubclass(type(thing), Tensor):
+            if issubclass(type(thing), Tensor) and hasattr(thing, "array"):
                 self._buffer_of(thing.array)
 
     def _note(self, address, nbytes, buffer):

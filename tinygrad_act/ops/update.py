@@ -79,6 +79,9 @@ class Group:
     def apply(self, gradients, settings):
         """One step, given the gradient of each parameter, of its shape and dtype."""
         gradients = [g if g.strides is None else contiguous(g) for g in gradients]
+        if kernels.recorder is not None:
+            states, *numbers = self.held
+            kernels.recorder.note_used([*numbers, *[s for state in states for s in state]])
         mark_all_written(self.arrays, self.update.name)
         self.update.kernel(self, kernels.pointers_to(gradients), **settings)
 
