@@ -417,14 +417,20 @@ static PyObject *finished(Array *y, int status)
     Py_RETURN_NONE;
 }
 
-/* The sides of a matrix in C order; 0 if x is none. */
-static int sides(const Array *x, Py_ssize_t *rows, Py_ssize_t *columns)
+/* The sides of a matrix; 0 if x is none. */
+static int lengths(const Array *x, Py_ssize_t *rows, Py_ssize_t *columns)
 {
-    if (!x || !is_contiguous(x) || PyTuple_Size(x->shape) != 2)
+    if (!x || PyTuple_Size(x->shape) != 2)
         return 0;
     *rows = PyLong_AsSsize_t(PyTuple_GetItem(x->shape, 0));
     *columns = PyLong_AsSsize_t(PyTuple_GetItem(x->shape, 1));
     return 1;
+}
+
+/* The same of a matrix in C order; 0 for any other. */
+static int sides(const Array *x, Py_ssize_t *rows, Py_ssize_t *columns)
+{
+    return x && is_contiguous(x) && lengths(x, rows, columns);
 }
 
 static int same_shape(const Array *x, const Array *y)
@@ -515,24 +521,42 @@ static PyObject *quick_add_to(PyObject *module, PyObject *const *args, Py_ssize_
     return finished((Array *)Py_NewRef((PyObject *)total), status);
 }
 
-/* quick_matmul(x, w) -> x @ w, for two matrices */
+/* How the product reads a matrix where it lies: whether it is stored transposed, and the step
+ * from one stored row to the next; 0 if it would have to be copied. */
+static int stored(const Array *x, Py_ssize_t rows, Py_ssize_t columns, int *turned,
+                  Py_ssize_t *step)
+{
+    *turned = 0;
+    *step = columns;
+    if (is_contiguous(x))
+        return 1;
+    const Py_ssize_t down = PyLong_AsSsize_t(PyTuple_GetItem(x->strides, 0));
+    const Py_ssize_t along = PyLong_AsSsize_t(PyTuple_GetItem(x->strides, 1));
+    *turned = down == 1;
+    *step = *turned ? along : down;
+    return *turned ? along >= rows : along == 1 && down >= columns;
+}
+
+/* quick_matmul(x, w) -> x @ w, for two matrices, which may be transposes */
 static PyObject *quick_matmul(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     State *state = state_of(module);
     if (!expect("quick_matmul", count, 2))
         return NULL;
     const Array *x = as_array(state, args[0]), *w = as_array(state, args[1]);
-    Py_ssize_t m, k, inner, n;
-    if (!sides(x, &m, &k) || !sides(w, &inner, &n) || inner != k || !is_float(x) ||
-        x->code != w->code)
+    Py_ssize_t m, k, inner, n, step_x, step_w;
+    int turned_x, turned_w;
+    if (!lengths(x, &m, &k) || !lengths(w, &inner, &n) || inner != k || !is_float(x) ||
+        x->code != w->code || m < 1 || n < 1 || k < 1 || !stored(x, m, k, &turned_x, &step_x) ||
+        !stored(w, k, n, &turned_w, &step_w))
         Py_RETURN_NONE;
     Array *y = make_matrix(state, x->code, m, n);
     if (!y)
         return NULL;
     int status;
     RUN(status, m * n * k,
-        tga_gemm(x->code, 0, 0, m, n, k, 1.0, x->start, k ? k : 1, w->start, n ? n : 1, 0.0,
-                 y->start, n ? n : 1, NULL));
+        tga_gemm(x->code, turned_x, turned_w, m, n, k, 1.0, x->start, step_x, w->start, step_w, 0.0,
+                 y->start, n, NULL));
     return finished(y, status);
 }
 
