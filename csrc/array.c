@@ -438,41 +438,61 @@ static int same_shape(const Array *x, const Array *y)
     return x->shape == y->shape || PyObject_RichCompareBool(x->shape, y->shape, Py_EQ) == 1;
 }
 
-/* quick_unary(row, x) -> y, for a row without attributes */
+/* The attributes of a row, at most two, if they are numbers of Python's own; else 0. */
+static int numbers(PyObject *const *args, Py_ssize_t count, double *a)
+{
+    a[0] = a[1] = 0;
+    if (count > 2)
+        return 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (!PyFloat_CheckExact(args[i]) && !PyLong_CheckExact(args[i]))
+            return 0;
+        a[i] = PyFloat_AsDouble(args[i]);
+        if (PyErr_Occurred()) { /* an int beyond all doubles */
+            PyErr_Clear();
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* quick_unary(row, x, attributes ...) -> y */
 static PyObject *quick_unary(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     State *state = state_of(module);
-    if (!expect("quick_unary", count, 2))
-        return NULL;
+    if (count < 2 || count > 4)
+        return expect("quick_unary", count, count < 2 ? 2 : 4), NULL;
     const int row = (int)PyLong_AsLong(args[0]);
     const Array *x = as_array(state, args[1]);
-    if (row < 0 || !x || !is_float(x) || !is_contiguous(x))
+    double a[2];
+    if (row < 0 || !x || !is_float(x) || !is_contiguous(x) || !numbers(args + 2, count - 2, a))
         Py_RETURN_NONE;
     Array *y = make_like(state, x);
     if (!y)
         return NULL;
     int status;
-    RUN(status, x->size, tga_unary_forward(row, x->code, x->size, x->start, y->start, 0, 0));
+    RUN(status, x->size, tga_unary_forward(row, x->code, x->size, x->start, y->start, a[0], a[1]));
     return finished(y, status);
 }
 
-/* quick_unary_backward(row, gy, saved) -> gx */
+/* quick_unary_backward(row, gy, saved, attributes ...) -> gx */
 static PyObject *quick_unary_backward(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     State *state = state_of(module);
-    if (!expect("quick_unary_backward", count, 3))
-        return NULL;
+    if (count < 3 || count > 5)
+        return expect("quick_unary_backward", count, count < 3 ? 3 : 5), NULL;
     const int row = (int)PyLong_AsLong(args[0]);
     const Array *gy = as_array(state, args[1]), *s = as_array(state, args[2]);
+    double a[2];
     if (row < 0 || !gy || !s || !is_float(gy) || gy->code != s->code || gy->size != s->size ||
-        !is_contiguous(gy) || !is_contiguous(s))
+        !is_contiguous(gy) || !is_contiguous(s) || !numbers(args + 3, count - 3, a))
         Py_RETURN_NONE;
     Array *gx = make_like(state, gy);
     if (!gx)
         return NULL;
     int status;
     RUN(status, gy->size,
-        tga_unary_backward(row, gy->code, gy->size, gy->start, s->start, gx->start, 0, 0));
+        tga_unary_backward(row, gy->code, gy->size, gy->start, s->start, gx->start, a[0], a[1]));
     return finished(gx, status);
 }
 

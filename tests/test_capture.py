@@ -555,14 +555,93 @@ def test_epoch_errors():
         step.epoch((points,), 2, scale=(1, 2, 3))
     with pytest.raises(TypeError, match="int64 cannot be scaled"):
         step.epoch((tga.zeros(4, dtype="int64"),), 2, scale=2.0)
-    with pytest.raises(ValueError, match="out of range"):
-        step.epoch((points,), 2, order=[0, 4, 1, 2])
+    for order, wrong in ([0, 4, 1, 2], 4), ([0, 1, -1], -1):
+        with pytest.raises(ValueError, match=f"order has the number {wrong}, but there are 4"):
+            step.epoch((points,), 2, order=order)
+    with pytest.raises(ValueError, match="only its first axis may be that of the batch"):
+        capture(lambda x: x.T * 1.0).epoch((tga.ones(10, 2),), 4)
     with pytest.raises(ValueError, match="row of integers"):
         step.epoch((points,), 2, order=Tensor([0.5, 1.0]))
     with pytest.raises(TypeError, match="Tensors or NumPy arrays, not list"):
         step.epoch(([1, 2],), 2)
     assert step.epoch((points,), 2).tolist() == [4.0, 4.0]
     assert step.epoch((points[:0],), 2) is None
+
+
+@pytest.mark.parametrize("shape", [(8, 3, 2), (8, 6), (8, 2, 3)], ids=str)
+@pytest.mark.parametrize("size", [8, 4, 3])
+def test_epoch_of_data_that_is_reshaped(shape, size):
+    """What the batch is gathered as is not what the layer sees as rows."""
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=shape).astype("float32")
+
+    def make():
+        tga.manual_seed(2)
+        net = nn.Sequential(nn.Linear(2, 3), "tanh", nn.Linear(3, 1))
+        optimizer = optim.SGD(net.parameters(), lr=0.1)
+
+        def function(points):
+            optimizer.zero_grad()
+            loss = net(points.reshape(-1, 2)).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return net, function
+
+    net, function = make()
+    found = capture(function).epoch((data,), size).tolist()
+    eager_net, eager = make()
+    assert found == [eager(Tensor(data[i : i + size])).item() for i in range(0, 8, size)]
+    assert bits(net.parameters()) == bits(eager_net.parameters())
+
+
+@pytest.mark.parametrize("index", [0, 1, slice(1, 3), (slice(None), 0)], ids=str)
+def test_results_that_are_a_part_of_a_small_matrix(index):
+    net = nn.Linear(2, 8)
+    points = tga.ones(64, 2)
+    step = capture(lambda: net(points)[index])
+    assert same_bits(step.replay(2)[1].numpy(), net(points)[index].numpy())
+
+
+def test_parameters_that_are_parts_of_one_buffer():
+    def make():
+        flat = tga.ones(100)
+        parts = [flat[:4].detach(), flat[8:12].detach()]
+        for p in parts:
+            p.requires_grad = True
+        optimizer = optim.SGD(parts, lr=0.1, momentum=0.5)
+
+        def step():
+            optimizer.zero_grad()
+            cost = (parts[0] * parts[1]).sum()
+            cost.backward()
+            optimizer.step()
+            return (cost,)
+
+        return nn.Sequential(), optimizer, step
+
+    assert_replay_is_eager(make)
+
+
+def test_two_threads_capture_at_a_time():
+    """One of them is told to wait, and the library is as before afterwards."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    before = dict(vars(kernels.lib))
+
+    def work(number):
+        data, found = tga.full((3,), float(number)), 0
+        for _ in range(30):
+            try:
+                found += capture(lambda: data * 2)().tolist() == [2.0 * number] * 3
+            except CaptureError as error:
+                assert "one thread captures at a time" in str(error)
+        return found
+
+    with ThreadPoolExecutor(3) as pool:
+        assert sum(pool.map(work, range(3))) > 0
+    assert vars(kernels.lib) == before and kernels.recorder is None
 
 
 def test_labels_out_of_range_in_a_replay():

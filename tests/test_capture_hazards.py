@@ -1,7 +1,8 @@
 """What may go wrong when a step is written down and run again without Python.
 
-Each case raises, works, or is constant by definition, and its section says which.  None is
-silently wrong: where replay could differ from what the function would do now, it says so.
+Each case raises, works, or is constant by definition, and its section says which.  What the
+function refers to by name itself, and the modules that it calls, are watched; what it reaches by
+way of other functions or containers is found once, when it runs: that is constant, too.
 """
 
 import threading
@@ -125,6 +126,48 @@ def test_raises_gradients_that_add_up_from_the_second_call_on():
     captured()
     with pytest.raises(CaptureError, match=r"call zero_grad\(\) in it"):
         captured()
+
+
+@pytest.mark.parametrize("use", [lambda s: s.replay(2), lambda s: [s(), s()]])
+def test_raises_gradients_that_add_up_without_a_call_before(use):
+    w = Tensor([1.0, 2.0], requires_grad=True)
+    optimizer = optim.SGD([w], lr=0.1)
+
+    def step():
+        cost = (w * w).sum()
+        cost.backward()
+        optimizer.step()
+        return cost
+
+    with pytest.raises(CaptureError, match=r"call zero_grad\(\) in it"):
+        use(capture(step))
+
+
+def test_raises_a_replaced_optimizer():
+    w = Tensor([1.0, 2.0], requires_grad=True)
+    optimizer = optim.SGD([w], lr=0.1)
+
+    def function():
+        optimizer.zero_grad()
+        cost = (w * w).sum()
+        cost.backward()
+        optimizer.step()
+        return cost
+
+    step = capture(function)
+    step.replay(1)
+    optimizer = optim.SGD([w], lr=0.0)
+    with pytest.raises(ReplayMismatch, match="'optimizer' is another"):
+        step()
+
+
+def test_raises_a_parameter_that_is_frozen_later():
+    net, _, function = regression(nn.Linear(2, 1))
+    step = capture(function)
+    step.replay(1)
+    net.weight.requires_grad = False
+    with pytest.raises(ReplayMismatch, match="requires no gradient any more"):
+        step()
 
 
 def test_raises_writing_to_an_input():
@@ -326,6 +369,27 @@ def test_works_numpy_memory_made_before():
     assert step().tolist() == [8.0, 8.0, 8.0]
 
 
+def test_works_neighbours_in_numpy_memory():
+    memory = np.zeros(8, "float32")
+    a, b = tga.from_numpy(memory[:4]), tga.from_numpy(memory[4:])
+    step = capture(lambda: (a.sum(), b.sum()))
+    step.replay(1)
+    memory[:] = 5.0
+    assert [y.item() for y in step()] == [20.0, 20.0]
+
+
+def test_works_writing_to_numpy_memory():
+    memory = np.zeros(4, "float32")
+    a = tga.from_numpy(memory)
+
+    def function():
+        a.__iadd__(1.0)
+        return a.sum()
+
+    assert capture(function).replay(3).tolist() == [4.0, 8.0, 12.0]
+    assert memory.tolist() == [3.0] * 4
+
+
 def test_works_a_view_of_a_parameter():
     w = Tensor([1.0, 2.0, 3.0, 4.0])
     half = w[2:]
@@ -416,6 +480,21 @@ def test_constant_an_attribute_that_is_a_number():
     step.replay(1)
     module.factor = 3.0
     assert step().item() == 20.0
+
+
+def test_constant_what_is_reached_through_other_functions_and_containers():
+    data = Tensor([1.0, 2.0])
+    listed = [data]
+
+    def total():
+        return listed[0].sum()
+
+    step = capture(lambda: total())
+    step.replay(1)
+    listed[0] = Tensor([10.0, 20.0])
+    assert step().item() == 3.0
+    data.fill_(5.0)  # the memory that was found is read at each replay
+    assert step().item() == 10.0
 
 
 def test_constant_what_python_prints_or_counts():

@@ -17,7 +17,7 @@ from tinygrad_act.op import Binary, Elementwise
 
 lib = kernels.lib
 SIDES = st.integers(0, 6)
-UNARY = [name for name, op in REGISTRY.items() if isinstance(op, Elementwise) and not op.attrs]
+UNARY = [name for name, op in REGISTRY.items() if isinstance(op, Elementwise)]
 BINARY = [name for name, op in REGISTRY.items() if isinstance(op, Binary) and not op.compares]
 
 

@@ -58,7 +58,7 @@ class DataSets:
             dtype, shape, sizes = self._call(number, rows)
             y = empty(shape, dtype, prod(shape))
             status = lib.tga_batch(*sizes, kernels.as_int64(index), x.data, scale, y.data)
-            kernels.check(status, "epoch", ": a row's number is")
+            kernels.check(status, "epoch")
             inputs.append(_wrap(y, None))
         return inputs
 
@@ -106,7 +106,14 @@ def as_order(order, rows):
         raise ValueError(
             f"epoch: order must be a row of integers, not {array.dtype} of shape {array.shape}"
         )
-    return contiguous(array if array.dtype is int64 else convert(array, int64))
+    array = contiguous(array if array.dtype is int64 else convert(array, int64))
+    if array.size:
+        numbers = _wrap(array, None)
+        low, high = numbers.min().item(), numbers.max().item()
+        if low < 0 or high >= rows:
+            wrong = low if low < 0 else high
+            raise ValueError(f"epoch: order has the number {wrong}, but there are {rows} rows")
+    return array
 
 
 def joined(values):

@@ -13,7 +13,6 @@ random generator and the inputs are copied in; when it ends, what it has changed
 the results are copied out.
 """
 
-import struct
 import threading
 
 from . import kernels
@@ -140,7 +139,8 @@ class Step:
         CaptureError, ReplayMismatch
             As a call.
         ValueError
-            For a negative `n`, or another number of learning rates.
+            For a negative `n`, or another number of learning rates; or from a kernel, such as
+            for a label out of range: then nothing of this run is kept.
         KeyboardInterrupt
             On Ctrl-C, within 100 ms or one step, whichever is longer; every step up to
             then is done, none by half.
@@ -157,8 +157,8 @@ class Step:
             self._last, self._inputs, self._shown = captured, inputs, captured.plan
             tables, alive = self._rates(captured, captured.plan, lr, n)
             given = [x.array.address for x in inputs]
-            values = captured.run(captured.plan, given, tables, n, every, progress)
-            self._keep_rate(captured, alive)
+            rates = alive and alive[1]
+            values = captured.run(captured.plan, given, tables, n, every, progress, rates)
             return captured.rebuild([_wrap(y, None) for y in values])
 
     def epoch(self, data, batch_size, order=None, scale=1.0, lr=None, progress=None):
@@ -189,7 +189,8 @@ class Step:
         Raises
         ------
         ValueError, TypeError
-            If lengths, scales or numbers of rows do not fit.
+            If lengths, scales or numbers of rows do not fit; or from a kernel, such as for a
+            label out of range: then nothing of this run is kept.
         CaptureError, ReplayMismatch
             As a call.
         """
@@ -203,18 +204,20 @@ class Step:
             count = whole + (rest > 0)
             if lr is not None:
                 lr = _floats(lr, count)
-            found, done = [], 0
+            ready = []
             for start, steps, rows in parts:
-                inputs = sets.batch(order, start, rows)
-                captured = self._prepared(inputs, another=True)
-                plan, index_slot = sets.plan(captured, rows)
+                captured = self._prepared(sets.batch(order, start, rows), another=True)
+                ready.append((start, steps, captured, *sets.plan(captured, rows)))
+            if len(ready) == 2:
+                _check_joinable(ready[0][2].shapes, ready[1][2].shapes, size, rest)
+            found, done = [], 0
+            for start, steps, captured, plan, index_slot in ready:
                 rates = None if lr is None else lr[done : done + steps]
                 tables, alive = self._rates(captured, plan, rates, steps)
                 tables[index_slot] = order.address + 8 * start
                 report = progress and (lambda more, _, done=done: progress(done + more, count))
-                given = [0] * len(inputs)
-                found.append(captured.run(plan, given, tables, steps, 1, report))
-                self._keep_rate(captured, alive)
+                given = [0] * len(captured.inputs)
+                found.append(captured.run(plan, given, tables, steps, 1, report, rates))
                 self._last, self._shown = captured, plan
                 done += steps
             if not found:
@@ -263,10 +266,17 @@ class Step:
     def _prepared(self, inputs, another=False):
         """The plan for such inputs; where needed, made without lasting effect."""
         captured = self._known(inputs, another)
-        while captured is None or not captured.confirmed:
-            captured, recorded = self._record(captured, inputs)
-            recorded.undo()
-            del recorded  # and the contents that it keeps
+        gradients = {}  # leaf -> its gradient before; put back at the end only, so that
+        try:  # the second recording sees what the first has left, as in eager mode
+            while captured is None or not captured.confirmed:
+                captured, recorded = self._record(captured, inputs)
+                recorded.restore(recorded.recorder.before)
+                for leaf, before, *_ in recorded.gradients:
+                    gradients.setdefault(leaf, before)
+                del recorded  # and the contents that it keeps
+        finally:
+            for leaf, before in gradients.items():
+                leaf.grad = before
         captured.check_surroundings()
         return captured
 
@@ -283,10 +293,16 @@ class Step:
         memory = kernels.doubles(rates)
         return {plan.rate_slot: kernels.number_of(memory)}, (memory, rates)
 
-    def _keep_rate(self, captured, alive):
-        """The optimizer keeps the last learning rate, as it would in eager mode."""
-        if alive and alive[1]:
-            kernels.write_memory(captured.rate.address, struct.pack("d", alive[1][-1]))
+
+def _check_joinable(whole, rest, size, rows):
+    """Raise unless the results of whole batches and of the shorter last one can be joined."""
+    for (one, *_), (other, *_) in zip(whole, rest, strict=True):
+        if one != other and (one[:1], other[:1], one[1:]) != ((size,), (rows,), other[1:]):
+            raise ValueError(
+                f"epoch: a result of shape {one} has the shape {other} for the last, shorter "
+                f"batch: only its first axis may be that of the batch; use a batch_size that "
+                f"divides the number of rows"
+            )
 
 
 class _Running:

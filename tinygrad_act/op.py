@@ -298,7 +298,7 @@ class Elementwise(Op):
         self.row_reads_y = self.row >= 0 and kernels.row_saves(self.row) == "y"
 
     def forward(self, x, **attrs):
-        if not attrs and (y := lib.quick_unary(self.row, x)) is not None:
+        if (y := lib.quick_unary(self.row, x, *attrs.values())) is not None:
             return y
         if not x.dtype.is_float:
             if self.on_integers is None:
@@ -317,7 +317,7 @@ class Elementwise(Op):
 
     def backward(self, parents, gy, saved, attrs):
         s = saved[0 if self.row_reads_y else 1]
-        if not attrs and (gx := lib.quick_unary_backward(self.row, gy, s)) is not None:
+        if (gx := lib.quick_unary_backward(self.row, gy, s, *attrs.values())) is not None:
             return (gx,)
         if self.row < 0 or type(gy) is not Array:
             return (gy * self.derivative(*saved, dtype=gy.dtype, **attrs),)

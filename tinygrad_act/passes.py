@@ -106,7 +106,11 @@ def in_rows(instructions):
             for buffer in instruction.writes():
                 plain.pop(buffer, None)
             continue
-        if instruction.name == "tga_batch" and instruction["y"].buffer in forms:
+        if instruction.name == "tga_batch" and forms.get(instruction["y"].buffer) == (
+            "rows",
+            instruction["count"],
+            instruction["width"],
+        ):
             changed.append(instruction.with_args(step=ROW))
             continue
         written = instruction.writes()
@@ -192,14 +196,19 @@ def _forms_of_linear_layers(instructions):
         forms, wrong = {}, set()
         for layer in layers:
             for ref, form in _forms_of_layer(layer):
-                right = ref.offset == 0 and ref.buffer.nbytes == item * form[1] * form[2]
+                whole = ref.offset == 0 and ref.buffer.nbytes == item * form[1] * form[2]
+                right = whole and not ref.buffer.plain
                 if not right or forms.setdefault(ref.buffer, form) != form:
                     wrong.add(ref.buffer)
         for update in (one for one in instructions if one.name in UPDATES):
             for refs in zip(*[arg for arg in update.args if type(arg) is list]):
                 for form in {forms.get(ref.buffer) for ref in refs} - {None}:
                     for ref in refs:
-                        if ref.offset or forms.setdefault(ref.buffer, form) != form:
+                        if (
+                            ref.offset
+                            or ref.buffer.plain
+                            or forms.setdefault(ref.buffer, form) != form
+                        ):
                             wrong |= {one.buffer for one in refs}
         weights = {buffer for buffer, form in forms.items() if form[0] == "weight"}
         for one in instructions:
@@ -250,7 +259,10 @@ def _spread_forms(instructions, forms, item):
                 continue
             form = met.pop()
             whole = form[0] == "rows" and form[1] * form[2] == one["n"]
-            if whole and all(r.offset == 0 and r.buffer.nbytes == item * one["n"] for r in refs):
+            if whole and all(
+                r.offset == 0 and not r.buffer.plain and r.buffer.nbytes == item * one["n"]
+                for r in refs
+            ):
                 for ref in refs:
                     if ref.buffer not in forms:
                         forms[ref.buffer] = form

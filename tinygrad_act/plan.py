@@ -35,6 +35,8 @@ class Buffer:
         Of a constant.
     kept : bool
         Whether it is handed out after a step: an output or a gradient.
+    plain : bool
+        Whether a part of it is handed out, so that it must lie as outside.
     form : tuple or None
         How its elements lie in the plan: None as outside, ("rows", m, n) in rows of
         eight, ("weight", n, k) in rows and again turned.
@@ -50,6 +52,7 @@ class Buffer:
         self.address = address
         self.content = content
         self.kept = False
+        self.plain = False
         self.form = None
         self.item = 1
         self.place = -1
@@ -263,7 +266,11 @@ class Plan:
         """
         item = SIZES[update["dtype"]]
         lists = [arg for arg in update.args if type(arg) is list]
+        sizes = kernels.list_of(update["size"])
         for refs in lists:
+            for ref, size in zip(refs, sizes, strict=True):
+                if ref.offset or ref.buffer.size_in_plan() != size * item:
+                    return update.args
             for ref, after in pairwise(refs):
                 size = _rounded(ref.buffer.size_in_plan())
                 if ref.offset or self.address(after) != self.address(ref) + size:
@@ -301,6 +308,7 @@ class Plan:
 
     def _copy_out(self, ref, when, slot, address, nbytes):
         buffer = ref.buffer
+        assert buffer.form is None or (ref.offset == 0 and nbytes == buffer.nbytes)
         place, rows, columns, row, column, to_row, to_column = self._pieces(buffer)[0]
         if buffer.form is None:
             columns = nbytes
@@ -355,6 +363,10 @@ class Plan:
         status = lib.tga_plan_run(self._plan, n, record_every, seconds, bases)
         if status:
             self._raise(status)
+        return lib.tga_plan_done(self._plan)
+
+    def done(self):
+        """How many steps are done since `begin`."""
         return lib.tga_plan_done(self._plan)
 
     def once(self, bases):

@@ -10,7 +10,7 @@ import threading
 from bisect import bisect_left, bisect_right
 
 from . import graph, kernels
-from .array import contiguous, convert, strides_of
+from .array import contiguous, convert, reach
 from .op import Op
 from .plan import CALLS, Buffer, Instruction, Ref, is_ref
 from .tensor import Tensor, _wrap
@@ -20,6 +20,9 @@ lib = kernels.lib
 
 class CaptureError(RuntimeError):
     """A step does what cannot be replayed."""
+
+
+_capturing = threading.Lock()  # held by the one Recorder in force
 
 
 class Recorder:
@@ -74,7 +77,7 @@ class Recorder:
         if memory.owner is None:
             return self._note_outside(memory, memory.address, memoryview(memory).nbytes)
         # memory of others, such as NumPy's: as far as the array reaches
-        return self._note_outside(memory, *_reach(array))
+        return self._note_outside(memory, *reach(array))
 
     def _note_outside(self, memory, address, nbytes):
         buffer = Buffer(nbytes, "state", address)
@@ -134,22 +137,29 @@ class Recorder:
         if at < 0:
             return None
         start = self.addresses[at]
-        if address > start + self.lengths[start]:
+        if address >= start + max(self.lengths[start], 1):
             return None
         return Ref(self.buffers[start], address - start)
 
     # standing between
 
     def __enter__(self):
-        if kernels.recorder is not None:
-            raise CaptureError("capture: a step is being captured already; they cannot be nested")
-        for name in CALLS:
-            self._replace(name, self._recording(name, getattr(lib, name)))
-        for name in kernels.SHORTCUTS:
-            self._replace(name, self._declining(getattr(lib, name)))
-        self._replace("array_empty", self._allocating(lib.array_empty))
-        self._replace("array_at", self._taking_in(lib.array_at))
-        kernels.recorder = self
+        if not _capturing.acquire(blocking=False):
+            raise CaptureError(
+                "capture: a step is being captured already; they cannot be nested, and one "
+                "thread captures at a time"
+            )
+        try:
+            for name in CALLS:
+                self._replace(name, self._recording(name, getattr(lib, name)))
+            for name in kernels.SHORTCUTS:
+                self._replace(name, self._declining(getattr(lib, name)))
+            self._replace("array_empty", self._allocating(lib.array_empty))
+            self._replace("array_at", self._taking_in(lib.array_at))
+            kernels.recorder = self
+        except BaseException:  # Ctrl-C, too
+            self.__exit__()
+            raise
         return self
 
     def _replace(self, name, function):
@@ -160,6 +170,7 @@ class Recorder:
         kernels.recorder = None
         for name, function in self._original.items():
             setattr(lib, name, function)
+        _capturing.release()
 
     def _declining(self, shortcut):
         def declined(*args):
@@ -273,16 +284,6 @@ class Recorder:
         return f"{path} {type(inner).__name__}".strip()
 
 
-def _reach(array):
-    """Address and length of the memory that an array of others' memory touches."""
-    if not array.size:
-        return 0, 0
-    ends = [(n - 1) * step for n, step in zip(array.shape, strides_of(array), strict=True)]
-    low, high = sum(e for e in ends if e < 0), sum(e for e in ends if e > 0)
-    item = array.dtype.itemsize
-    return array.address + low * item, (high - low + 1) * item
-
-
 def nbytes_of(array):
     """The bytes of an array's elements."""
     return array.size * array.dtype.itemsize
@@ -322,12 +323,6 @@ class Recording:
         """Put back what was outside: {buffer: bytes}."""
         for buffer, content in contents.items():
             kernels.write_memory(buffer.address, content)
-
-    def undo(self):
-        """Take back all that the step has done to tensors outside."""
-        self.restore(self.recorder.before)
-        for leaf, before, *_ in self.gradients:
-            leaf.grad = before
 
     def _whole(self, array):
         ref = self.recorder.find(array.address)

@@ -1,5 +1,6 @@
 """replay.py: a step that was written down, as a plan that is checked and can be run."""
 
+import struct
 import weakref
 
 from . import kernels
@@ -51,7 +52,11 @@ class Captured:
                 grad = _wrap(empty(after.shape, after.dtype, after.size), None)
                 address = grad.array.address
                 self.writes_back.append((ref, nbytes_of(grad.array), address))
+                self.changed.append(grad.array)  # the next replay writes to it again
             self.leaves.append((weakref.ref(leaf), grad))
+        for ref, nbytes, *_ in (*self.results, *self.writes_back):
+            if ref.offset or nbytes != ref.buffer.nbytes:
+                ref.buffer.plain = True
 
         # what must stay as it is
         self.watched = _watched(function)
@@ -144,7 +149,8 @@ class Captured:
         for leaf, _ in self.leaves:
             if leaf() is None:
                 raise ReplayMismatch(
-                    "replay: a parameter of the captured step is gone; capture(fn) again"
+                    "replay: a parameter of the captured step is gone, or requires no gradient "
+                    "any more; capture(fn) again"
                 )
 
     def once(self, inputs):
@@ -165,10 +171,12 @@ class Captured:
             leaf().grad = grad
         return values
 
-    def run(self, plan, given, tables, n, every, progress):
+    def run(self, plan, given, tables, n, every, progress, rates=None):
         """Run the plan; returns the recorded results.
 
-        `given` are the addresses of the inputs, `tables` those of what is fed at each step.
+        `given` are the addresses of the inputs, `tables` those of what is fed at each step,
+        `rates` the learning rates among it: the optimizer keeps that of the last step done.
+        Where a kernel fails, nothing is written back.
         """
         count = -(-n // every)
         values = [empty((count, *shape), dtype, count * size) for shape, dtype, size in self.shapes]
@@ -188,9 +196,13 @@ class Captured:
         finally:
             if not broken:
                 plan.end(bases)
+                done = plan.done()  # also of a run that Ctrl-C has ended
                 if done:
                     for leaf, grad in self.leaves:
                         leaf().grad = grad
+                    if rates:
+                        rate = struct.pack("d", rates[done - 1])
+                        kernels.write_memory(self.rate.address, rate)
         return values
 
 
@@ -242,10 +254,10 @@ def _watched(function):
 
 def _watched_of(names):
     from .nn.module import Module
+    from .optim import Optimizer
 
-    return [
-        (names, name, value) for name, value in names.items() if isinstance(value, (Tensor, Module))
-    ]
+    kinds = (Tensor, Module, Optimizer)
+    return [(names, name, value) for name, value in names.items() if isinstance(value, kinds)]
 
 
 def _is_same(watched):
