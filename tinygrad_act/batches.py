@@ -1,6 +1,7 @@
 """batches.py: the data sets of an epoch, gathered batch by batch in C, as part of a plan."""
 
 from math import prod
+from operator import is_
 
 from . import kernels
 from .array import (
@@ -24,8 +25,8 @@ class DataSets:
     """The data of an epoch: arrays with the same number of rows."""
 
     def __init__(self, data, scale):
-        if isinstance(data, Tensor) or is_numpy(data):
-            data = (data,)
+        self.given, self.scale = _listed(data), scale
+        data = self.given
         self.arrays = [_as_data(x) for x in data]
         if not self.arrays or any(not x.shape for x in self.arrays):
             raise ValueError("epoch: data must be arrays with a first axis for the rows")
@@ -42,6 +43,16 @@ class DataSets:
             if s != 1 and not (x.dtype.is_float or x.dtype is uint8):
                 raise TypeError(f"epoch: data of {x.dtype} cannot be scaled")
 
+    def are(self, data, scale):
+        """Whether they were made of these very objects."""
+        data = _listed(data)
+        return (
+            self.scale == scale
+            and len(data) == len(self.given)
+            and all(map(is_, data, self.given))
+            and all(x.shape == y.shape for x, y in zip(data, self.arrays, strict=True))
+        )
+
     def _call(self, number, rows):
         """How one data set is gathered: dtype of the result, shape and size, arguments."""
         x, scale = self.arrays[number], self.scales[number]
@@ -49,6 +60,11 @@ class DataSets:
         shape = (rows, *x.shape[1:])
         width = prod(x.shape[1:])
         return dtype, shape, [dtype.code, x.dtype.code, rows, width, width, self.rows]
+
+    def key(self, rows):
+        """Shapes and dtypes of the inputs made of so many rows."""
+        calls = [self._call(number, rows) for number in range(len(self.arrays))]
+        return tuple((shape, dtype) for dtype, shape, _ in calls)
 
     def batch(self, order, start, rows):
         """The inputs made of some rows, as in eager mode."""
@@ -82,6 +98,10 @@ class DataSets:
         return plan, slot
 
 
+def _listed(data):
+    return [data] if isinstance(data, Tensor) or is_numpy(data) else list(data)
+
+
 def _as_data(x):
     if isinstance(x, Tensor):
         return contiguous(x.array)
@@ -107,12 +127,13 @@ def as_order(order, rows):
             f"epoch: order must be a row of integers, not {array.dtype} of shape {array.shape}"
         )
     array = contiguous(array if array.dtype is int64 else convert(array, int64))
-    if array.size:
+    index, code = kernels.as_int64(array.data), uint8.code
+    # rows of no element: what remains is the check of their numbers
+    if lib.tga_batch(code, code, array.size, 0, 0, rows, index, array.data, 1.0, array.data):
         numbers = _wrap(array, None)
         low, high = numbers.min().item(), numbers.max().item()
-        if low < 0 or high >= rows:
-            wrong = low if low < 0 else high
-            raise ValueError(f"epoch: order has the number {wrong}, but there are {rows} rows")
+        wrong = low if low < 0 else high
+        raise ValueError(f"epoch: order has the number {wrong}, but there are {rows} rows")
     return array
 
 

@@ -75,6 +75,7 @@ class Step:
         self._shown = None  # the plan that ran last
         self._last = None  # the captured step used last, and its inputs
         self._inputs = []
+        self._sets = None  # the data sets of the last epoch
         self._running = _Running()
 
     @property
@@ -195,7 +196,7 @@ class Step:
             As a call.
         """
         with self._running:
-            sets = DataSets(data, scale)
+            sets = self._data_sets(data, scale)
             size = _count(batch_size, "batch_size", 1)
             order = as_order(order, sets.rows)
             whole, rest = divmod(order.size, size)
@@ -206,7 +207,11 @@ class Step:
                 lr = _floats(lr, count)
             ready = []
             for start, steps, rows in parts:
-                captured = self._prepared(sets.batch(order, start, rows), another=True)
+                captured = self._captured.get(sets.key(rows))
+                if captured is not None and captured.confirmed:
+                    captured.check_surroundings()
+                else:
+                    captured = self._prepared(sets.batch(order, start, rows), another=True)
                 ready.append((start, steps, captured, *sets.plan(captured, rows)))
             if len(ready) == 2:
                 _check_joinable(ready[0][2].shapes, ready[1][2].shapes, size, rest)
@@ -223,6 +228,12 @@ class Step:
             if not found:
                 return None
             return self._last.rebuild([_wrap(joined(ys), None) for ys in zip(*found)])
+
+    def _data_sets(self, data, scale):
+        """The data sets of an epoch; those of the last one, if they are the same."""
+        if self._sets is None or not self._sets.are(data, scale):
+            self._sets = DataSets(data, scale)
+        return self._sets
 
     # ---- capturing --------------------------------------------------------------------------
 
