@@ -1,6 +1,8 @@
 """Hooks on gradients, and gradients of tensors that were computed."""
 
 import gc
+import threading
+import time
 import weakref
 
 import numpy as np
@@ -190,3 +192,37 @@ def test_unused_inputs():
     with pytest.raises(ValueError, match="no output depends on input 1"):
         grad(x.sum(), [x, y], allow_unused=False)
     assert grad(x.sum() * y, [x, y], allow_unused=False)[1].item() == 3.0
+
+
+class SlowSet(weakref.WeakSet):
+    """Lets other threads run while it is looked through."""
+
+    def __iter__(self):
+        for item in super().__iter__():
+            time.sleep(1e-4)
+            yield item
+
+
+def test_hooks_from_several_threads(monkeypatch):
+    """While one looks at the nodes with hooks, others add some."""
+    monkeypatch.setattr(hooks, "_hooked", SlowSet(hooks._hooked))
+    errors, started = [], threading.Barrier(3)
+
+    def work():
+        try:
+            started.wait()
+            for _ in range(10):
+                x = leaf([1.0, 2.0])
+                seen = []
+                x.register_hook(seen.append)
+                (x * 2.0).sum().backward()
+                assert len(seen) == 1 and x.grad.tolist() == [2.0, 2.0]
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors

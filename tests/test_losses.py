@@ -121,6 +121,12 @@ def test_weight_of_the_positives():
         np.testing.assert_allclose(gt.numpy(), (w * (softplus - x) - softplus) / 12, rtol=1e-12)
 
 
+@pytest.mark.parametrize("values", [[0.5, -2.0], ([1.0], (-2.0,)), np.array([1.0, -2.0])], ids=str)
+def test_weights_of_the_positives_are_not_negative(values):
+    with pytest.raises(ValueError, match="with_logits: pos_weight must be 0 or positive, not -2"):
+        tga.bce_with_logits(tga.zeros(2, 2), tga.zeros(2, 2), pos_weight=values)
+
+
 # ---- the loss of a class --------------------------------------------------------------------
 
 
@@ -199,6 +205,25 @@ def test_many_rows_and_classes(dtype, isa):
     np.testing.assert_allclose(g.numpy(), expected, rtol=100 * eps, atol=eps / 10)
 
 
+@both_ways
+def test_ignore_index_may_be_of_numpy(create_graph):
+    x, names = leaf([[1.0, 2.0], [0.5, 0.0]]), labels(0, 1)
+    for loss in (tga.nll, tga.cross_entropy):
+        results = []
+        for ignored in (1, np.int64(1)):
+            y = loss(x, names, ignore_index=ignored)
+            results.append((y.item(), grad(y, [x], create_graph=create_graph)[0].tolist()))
+        assert results[0] == results[1]
+        for wrong in (True, 1.0):
+            with pytest.raises(TypeError, match=f"{loss.name}: ignore_index .* not {wrong}"):
+                loss(x, names, ignore_index=wrong)
+
+
+def test_probabilities_have_no_label_to_ignore():
+    with pytest.raises(ValueError, match="cross_entropy: ignore_index is 1, .*probabilities"):
+        tga.cross_entropy(tga.zeros(2, 3), tga.ones(2, 3), ignore_index=1)
+
+
 # ---- cosine similarity ----------------------------------------------------------------------
 
 
@@ -214,6 +239,16 @@ def test_vector_of_zeros(create_graph):
     if create_graph:
         for second in grad((gx * gx).sum(), [x, y]):
             assert np.isfinite(second.numpy()).all()
+
+
+@both_ways
+def test_long_vectors(create_graph):
+    """Only the squares of the lengths must be numbers of float32."""
+    x, y = leaf([1e10, 0.0], dtype="float32"), leaf([1e10, 1e10], dtype="float32")
+    gx, gy = grad(tga.cosine_similarity(x, y), [x, y], create_graph=create_graph)
+    half = math.sqrt(0.5) * 1e-10
+    np.testing.assert_allclose(gx.tolist(), [0.0, half], rtol=1e-6, atol=1e-16)
+    np.testing.assert_allclose(gy.tolist(), [half / 2, -half / 2], rtol=1e-6)
 
 
 def test_cosine_of_angles():

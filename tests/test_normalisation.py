@@ -105,6 +105,12 @@ def test_parameters_may_be_left_out(dtype):
             ),
             r"no variance of one number for each channel",
         ),
+        (
+            lambda x: tga.batch_norm(
+                x, running_mean=[0.0] * 4, running_var=tga.ones(4), training=True
+            ),
+            r"batch_norm: running_mean must be a Tensor, since training writes to it, not list",
+        ),
         (lambda x: tga.layer_norm(x, shape=3), r"x is \(3, 4, 2\), which does not end in shape"),
         (lambda x: tga.layer_norm(x, x[0]), r"but weight is \(4, 2\): it must be \(2,\)"),
         (lambda x: tga.group_norm(x, groups=3), r"a multiple of groups = 3 channels"),

@@ -121,6 +121,35 @@ def test_evaluation_draws_nothing_and_leaves_the_modes():
     assert not net[0].training and net[1].training
 
 
+class Modes(train.Callback):
+    """Notes which layers of the model are in training mode."""
+
+    def __init__(self):
+        self.modes = []
+
+    def epoch(self, run):
+        self.modes.append([layer.training for layer in run.model])
+
+
+@pytest.mark.parametrize("replay", [True, False])
+def test_a_model_in_evaluation_mode_trains_and_is_put_back(replay):
+    expected, look = small_net(), Modes()
+    history = run_fit(expected, 2)
+    net = small_net().eval()
+    options = {"callbacks": [look], "validation_data": data.circle(30), "replay": replay}
+    assert run_fit(net, 2, **options)["loss"] == history["loss"]
+    assert bits(net) == bits(expected)
+    assert look.modes == [[True] * 5] * 2
+    assert not any(module.training for _, module in net.modules())
+    with pytest.raises(ValueError, match="nothing is known"):
+        run_fit(net, 1, callbacks=[train.EarlyStopping()])
+    assert not any(module.training for _, module in net.modules())
+    net[0].weight.requires_grad = False
+    kept = net[0].weight.tolist()
+    run_fit(net, 1, optim.SGD(net[3].parameters(), 0.1))
+    assert net[0].weight.tolist() == kept and not net[0].weight.requires_grad
+
+
 def test_bytes_become_floats():
     images, labels = data.mnist(ROOT / "examples" / "mnist", "test")
     tga.manual_seed(2)
@@ -565,6 +594,24 @@ def test_checkpoints_of_the_best_and_of_some(tmp_path):
     values = Script(val_loss=[3, 2, 4, 1, 5])
     run_fit(small_net(), 5, callbacks=[Look(), train.Checkpoint(best, best="val_loss"), values])
     assert kept == [[0, 0], [1, 2], [2, 2], [2, 4], [4, 5]]
+
+
+def test_the_best_of_the_epochs_that_are_asked(tmp_path):
+    """A value that was not written down must not keep a later, lower one from being so."""
+    path = tmp_path / "best.npz"
+    kept = []
+
+    class Look(train.Checkpoint):
+        def epoch(self, run):
+            super().epoch(run)
+            kept.append(checkpoint.load(path)["epoch"].item() if path.exists() else 0)
+
+    values = Script(val_loss=[1, 5, 2, 4, 3, 6, 7])
+    run_fit(small_net(), 7, callbacks=[Look(path, every=2, best="val_loss"), values])
+    assert kept == [0, 2, 2, 4, 4, 4, 4]
+    for every in (0, 1.5, True):
+        with pytest.raises(ValueError, match=f"Checkpoint: every must be .*not {every}"):
+            train.Checkpoint(path, every=every)
 
 
 def test_checkpoint_of_something_else(tmp_path):

@@ -225,6 +225,7 @@ def test_modules_names_and_signatures():
         (lambda: value_and_grad(lambda x: 1.0)(X), ValueError, ["value_and_grad", "1.0"]),
         (lambda: value_and_grad(len)(3.0), TypeError, ["value_and_grad", "3.0"]),
         (lambda: value_and_grad(len, argnums=1)(X), ValueError, ["no argument 1", "1 were"]),
+        (lambda: transform.grad(len, (0, 1, -2))(X, X), ValueError, ["(0, 1, -2)", "twice"]),
         (lambda: value_and_grad(len, argnums="x")(X), TypeError, ["argnums", "'x'"]),
         (lambda: transform.grad(len)({"a": [X, 2]}), TypeError, ["['a'][1]", "2"]),
         (lambda: transform.grad(len)(Tensor([1], dtype="int64")), TypeError, ["int64"]),

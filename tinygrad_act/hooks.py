@@ -4,8 +4,10 @@ They hang on the node; a node without them does not even have the attribute.  Ba
 once whether there are any at all.
 """
 
+from threading import RLock
 from weakref import WeakSet
 
+_lock = RLock()  # held while the next two change or are read together; again by finalizers
 _hooked = WeakSet()  # the nodes that have hooks
 in_use = False  # whether there may be any
 
@@ -49,11 +51,12 @@ class Handle:
 def _of(node):
     """The hooks of a node, which has some from now on."""
     global in_use
-    if not hasattr(node, "hooks"):
-        node.hooks = Hooks()
-        _hooked.add(node)
-        in_use = True
-    return node.hooks
+    with _lock:
+        if not hasattr(node, "hooks"):
+            node.hooks = Hooks()
+            _hooked.add(node)
+            in_use = True
+        return node.hooks
 
 
 def register(node, function):
@@ -76,9 +79,10 @@ def retained(node):
 def watched():
     """The nodes whose gradient somebody wants to see: a set."""
     global in_use
-    nodes = set(_hooked)
-    in_use = bool(nodes)
-    return nodes
+    with _lock:
+        nodes = set(_hooked)
+        in_use = bool(nodes)
+        return nodes
 
 
 def show(node, gradient):

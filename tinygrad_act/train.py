@@ -10,6 +10,7 @@ import csv
 import math
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import checkpoint, optim
@@ -119,7 +120,9 @@ def fit(
     Parameters
     ----------
     model : Module
-        From inputs to outputs.
+        From inputs to outputs.  If it is in evaluation mode, all of it is in training mode
+        for the epochs, and then as it was; if it is not, those of its layers that are stay
+        so.  Parameters that require no gradient do not change.
     data : pair of Tensor
         Inputs and targets, one row for each example.  Inputs of dtype uint8 become float32
         batch by batch, times `scale`.
@@ -214,31 +217,47 @@ def fit(
     run = Run(model, optimizer, epochs, callbacks)
     if resume is not None and Path(resume).exists():
         run.load(resume)
-    for callback in run.callbacks:
-        callback.begin(run)
-    steps = math.ceil(len(kept) / batch_size)
-    report = _Report(run, progress, steps)
-    replayed = _Replayed(step, run, report) if replay else None
-    while run.epoch < epochs and not run.stop:
-        order = kept[permutation(len(kept), seed, run.epoch).numpy()]
-        rates = schedule and schedule.values(steps, run.epoch * steps)
-        report.begin()
-        results = replayed and replayed.epoch(data, batch_size, order, scale, rates)
-        if results is None:
-            replayed = None
-            results = _by_python(step, optimizer, data, batch_size, order, rates, report)
-        sizes = [min(batch_size, len(order) - i * batch_size) for i in range(steps)]
-        values = _means(["loss", *metrics], results, sizes)
-        if validation_data is not None:
-            values |= _validate(model, evaluate, validation_data, held_out, batch_size, metrics)
-        run.epoch += 1
-        run.history.add(values)
+    with _training(model):
         for callback in run.callbacks:
-            callback.epoch(run)
-        report.end(values)
-    for callback in run.callbacks:
-        callback.end(run)
+            callback.begin(run)
+        steps = math.ceil(len(kept) / batch_size)
+        report = _Report(run, progress, steps)
+        replayed = _Replayed(step, run, report) if replay else None
+        while run.epoch < epochs and not run.stop:
+            order = kept[permutation(len(kept), seed, run.epoch).numpy()]
+            rates = schedule and schedule.values(steps, run.epoch * steps)
+            report.begin()
+            results = replayed and replayed.epoch(data, batch_size, order, scale, rates)
+            if results is None:
+                replayed = None
+                results = _by_python(step, optimizer, data, batch_size, order, rates, report)
+            sizes = [min(batch_size, len(order) - i * batch_size) for i in range(steps)]
+            values = _means(["loss", *metrics], results, sizes)
+            if validation_data is not None:
+                values |= _validate(model, evaluate, validation_data, held_out, batch_size, metrics)
+            run.epoch += 1
+            run.history.add(values)
+            for callback in run.callbacks:
+                callback.epoch(run)
+            report.end(values)
+        for callback in run.callbacks:
+            callback.end(run)
     return run.history
+
+
+@contextmanager
+def _training(model):
+    """A model in evaluation mode trains as any other inside, and gets its modes back after."""
+    if model.training:  # then parts of it that are in evaluation mode shall stay so
+        yield
+        return
+    modes = [(one, one.training) for _, one in model.modules()]
+    model.train()
+    try:
+        yield
+    finally:
+        for one, training in modes:
+            one.training = training
 
 
 def _hold_out(rows, share, seed):
@@ -592,14 +611,17 @@ class Checkpoint(Callback):
     path : str or path
         Ending with .npz or .safetensors.
     every : int
-        After how many epochs; the last one is always kept.  Default: 1.
+        After how many epochs to write, and always after the last.  Default: 1.
     best : str, optional
-        Only when this value, such as "val_loss", is better than ever before.
+        Then write only if this value, such as "val_loss", is better than in all epochs after
+        which this was asked before.
     mode : {"auto", "min", "max"}
         As of `EarlyStopping`.
     """
 
     def __init__(self, path, every=1, best=None, mode="auto"):
+        if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+            raise ValueError(f"Checkpoint: every must be a whole number from 1 on, not {every!r}")
         self.path = Path(path)
         self.every = every
         self.monitor = best
@@ -611,13 +633,14 @@ class Checkpoint(Callback):
             self.best = -math.inf
 
     def epoch(self, run):
+        if run.epoch % self.every and run.epoch != run.epochs and not run.stop:
+            return
         if self.monitor is not None:
             value = self.sign * _monitored("Checkpoint", run, self.monitor)
             if not value > self.best:
                 return
-            self.best = value
-        if run.epoch % self.every == 0 or run.epoch == run.epochs or run.stop:
-            run.save(self.path)
+            self.best = value  # only now, for a value that is noted has its checkpoint
+        run.save(self.path)
 
     def state_dict(self):
         return {"best": self.best}

@@ -187,6 +187,8 @@ def _chosen(function, argnums, args, kwargs, what):
             raise TypeError(f"{what}: argnums must be integers, not {i!r}")
         if not -len(args) <= i < len(args):
             raise ValueError(f"{what}: there is no argument {i}, {len(args)} were given")
+    if len({i % len(args) for i in argnums}) < len(argnums):
+        raise ValueError(f"{what}: argnums {tuple(argnums)} name an argument twice")
 
     def of_chosen(*chosen):
         filled = list(args)

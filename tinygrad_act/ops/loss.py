@@ -6,6 +6,7 @@ element.  The mean of nothing is nan.
 """
 
 from math import nan
+from numbers import Integral
 
 from ..array import (
     Array,
@@ -189,11 +190,29 @@ class ElementwiseLoss(General):
         return gy * scale * self._formula(self.dt, x, t, attrs)
 
 
+def _numbers(values):
+    """The numbers in nested lists and tuples."""
+    for value in values:
+        yield from _numbers(value) if isinstance(value, (list, tuple)) else (value,)
+
+
 class WeightedLoss(ElementwiseLoss):
-    """An elementwise loss whose attribute may be an array, too, that broadcasts to x."""
+    """An elementwise loss whose attribute may be an array, too, that broadcasts to x.
+
+    Whether its numbers are legal is looked up where they are given as data of Python or of
+    NumPy; those of a tensor are not read.
+    """
 
     def _number(self, attrs):
-        return super()._number(attrs) if isinstance(*attrs.values(), (float, int)) else None
+        ((name, value),) = attrs.items()
+        if isinstance(value, (float, int)):
+            return super()._number(attrs)
+        text, is_legal = self.legal
+        if is_numpy(value) or isinstance(value, (list, tuple)):
+            for number in value.ravel().tolist() if is_numpy(value) else _numbers(value):
+                if not is_legal(number):
+                    raise ValueError(f"{self.name}: {name} must be {text}, not {number}")
+        return None
 
     def _formula(self, formula, x, t, attrs):
         ((name, value),) = attrs.items()
@@ -379,7 +398,7 @@ def _check_classes(op, x, labels, ignore_index):
         raise ValueError(
             f"{op}: x is {x.shape} but labels are {labels.shape}: they must be {expected}"
         )
-    if not isinstance(ignore_index, int):
+    if isinstance(ignore_index, bool) or not isinstance(ignore_index, Integral):
         raise TypeError(f"{op}: ignore_index must be an integer, not {ignore_index!r}")
 
 
@@ -479,6 +498,11 @@ def _cross_entropy(x, labels, reduction, weight, ignore_index, label_smoothing):
             f"cross_entropy: label_smoothing must lie between 0 and 1, not {label_smoothing!r}"
         )
     if labels.dtype.is_float and labels.shape == x.shape:
+        if ignore_index != -100:
+            raise ValueError(
+                f"cross_entropy: ignore_index is {ignore_index!r}, but there are no labels to "
+                f"ignore: the target, {labels.dtype} of shape {labels.shape}, holds probabilities"
+            )
         return _cross_entropy_of_probabilities(x, labels, reduction, weight, label_smoothing)
     _check_classes("cross_entropy", x, labels, ignore_index)
     rows = contiguous(_classes_last(x))
@@ -585,6 +609,7 @@ def _sample_cross_entropy(random):
     [x, labels], attrs = _sample_classes(random, -4.0, 4.0)
     if random.random() < 0.3:
         labels = nested.draw_numbers(random, nested.shape(x), 0.0625, 1.0)
+        attrs["ignore_index"] = -100
     return [x, labels], {**attrs, "label_smoothing": random.choice([0.0, 0.0, 0.25])}
 
 
@@ -712,11 +737,14 @@ def _cosine_similarity(x, y, axis, eps):
 
 
 def _cosine_vjp(gz, x, y, axis, eps):
-    """With respect to x: y / (|x| |y|) less the part of it along x."""
+    """With respect to x: y / (|x| |y|) less the part of it along x.
+
+    The lengths divide one after the other, since their product may be too large for float32.
+    """
     a, b = _met(x, y)
     nx, ny = _length(a, axis, eps), _length(b, axis, eps)
     gz = reshape(gz, shape=nx.shape)
-    along = where(nx > eps, _dot(a, b, axis) / (nx * nx * nx * ny), 0)
+    along = where(nx > eps, _dot(a, b, axis) / (nx * ny) / nx / nx, 0)
     gx = gz * (b / (nx * ny) - along * a)
     return gx if gx.shape == x.shape else unbroadcast(gx, x.shape)
 

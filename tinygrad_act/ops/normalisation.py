@@ -160,6 +160,12 @@ def _remember(x, running_mean, running_var, momentum):
         raise TypeError(f"{op}: momentum must be a number, not {momentum!r}")
     if count < 2:
         raise ValueError(f"{op}: x is {x.shape}: no variance of one number for each channel")
+    for name, value in (("running_mean", running_mean), ("running_var", running_var)):
+        if not isinstance(getattr(value, "array", value), Array):
+            raise TypeError(
+                f"{op}: {name} must be a Tensor, since training writes to it, not "
+                f"{type(value).__name__}"
+            )
     old = [
         _statistic(value, name, x, op)
         for name, value in (("running_mean", running_mean), ("running_var", running_var))
