@@ -240,6 +240,16 @@ def test_batches_hold_each_row_once(batch_size, shuffled):
     assert pieces[0][1].dtype == "int64"
 
 
+def test_order_may_be_of_numpy():
+    x = Tensor([[1.0], [2.0], [3.0]])
+    for order in (np.array([2, 0, 2]), np.array([2, 0, 2], "int32")):
+        pieces = [piece.tolist() for (piece,) in data.batches(x, 2, order)]
+        assert pieces == [[[3.0], [1.0]], [[3.0]]]
+    for wrong in ([2, 0], np.array([True, False]), np.array([[1]]), Tensor([1.0]), 3):
+        with pytest.raises(TypeError, match="batches: order must be"):
+            data.batches(x, 2, wrong)
+
+
 def test_batches_of_one_tensor_and_misuse():
     ((a,), (b,)) = data.batches(Tensor([1.0, 2.0, 3.0]), 2)
     assert a.tolist() == [1.0, 2.0] and b.tolist() == [3.0]

@@ -204,6 +204,20 @@ def test_convolution_is_the_op(options, shape):
     assert repr(layer) == f"Conv2d(4, 6, (3, 3){arguments})"
 
 
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: nn.Conv2d(1, 1, 0), "Conv2d: channels and size must be .*, not 1, 1 and 0"),
+        (lambda: nn.Conv2d(1, 2, (3, 0)), r"Conv2d: .*, not 1, 2 and \(3, 0\)"),
+        (lambda: nn.Conv2d(0, 1, 3), "Conv2d: .*, not 0, 1 and 3"),
+        (lambda: nn.MaxoutLinear(3, 4, pieces=0), "MaxoutLinear: .*pieces.*, not 3, 4 and 0"),
+    ],
+)
+def test_layers_of_size_0(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
 def test_convolution_in_groups_that_do_not_divide():
     with pytest.raises(ValueError, match="4 and 6 channels make no 4 groups"):
         nn.Conv2d(4, 6, 3, groups=4)

@@ -1,6 +1,8 @@
 """Optimizers: the kernels against the published updates, and what surrounds them."""
 
+import copy
 import math
+import pickle
 import random
 
 import numpy as np
@@ -272,6 +274,13 @@ def test_training_goes_on_from_a_saved_state_bit_for_bit(name):
 def _overwrite(p, value):
     with tga.no_grad():
         p.copy_(Tensor(value))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_optimizers_are_not_copied(copied):
+    adam = optim.Adam([Parameter([1.0])], lr=0.1)
+    with pytest.raises(TypeError, match=r"Adam: .*neither copied nor pickled.*state_dict\(\)"):
+        copied(adam)
 
 
 def test_state_that_does_not_fit_changes_nothing():

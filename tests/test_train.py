@@ -211,8 +211,44 @@ def test_misuse_of_fit(options, words):
     with pytest.raises(ValueError, match=words):
         run_fit(net, 1, **options)
     assert bits(net) == before
-    with pytest.raises(ValueError, match="must be a pair"):
+    assert run_fit(net, 0).epochs == 0 and bits(net) == before
+    with pytest.raises(ValueError, match="fit: data must be a pair"):
         train.fit(net, tga.zeros(3, 2), tga.bce, optim.SGD(net.parameters(), 0.1), 1)
+
+
+@pytest.mark.parametrize("epochs", [1.5, -1, True, "1"])
+def test_numbers_of_epochs_that_are_none(epochs):
+    with pytest.raises(ValueError, match=f"fit: epochs must be .*, not {epochs!r}"):
+        run_fit(small_net(), epochs)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "words"),
+    [
+        ({"schedule": 0.1}, TypeError, "fit: schedule must be an optim.Schedule, not 0.1"),
+        ({"metrics": "accuracy"}, TypeError, r"fit: metrics must be .*; write \('accuracy',\)"),
+        (
+            {"validation_data": (tga.zeros(3, 2),)},
+            ValueError,
+            "fit: validation_data must be a pair, inputs and targets, not 1 tensors",
+        ),
+        (
+            {"validation_data": (tga.zeros(0, 2), tga.zeros(0, 1))},
+            ValueError,
+            r"fit: validation_data has no rows: the shapes are \(0, 2\) and \(0, 1\)",
+        ),
+    ],
+)
+def test_options_of_fit_that_are_wrong(options, kind, words):
+    with pytest.raises(kind, match=words):
+        run_fit(small_net(), 1, **options)
+
+
+def test_nothing_to_fit():
+    net = small_net()
+    sgd = optim.SGD(net.parameters(), 0.1)
+    with pytest.raises(ValueError, match=r"fit: data has no rows: the shapes are \(0, 2\)"):
+        train.fit(net, (tga.zeros(0, 2), tga.zeros(0, 1)), tga.bce, sgd, 1)
 
 
 # ---- in C, and where that cannot be ---------------------------------------------------------
@@ -448,6 +484,29 @@ def test_damaged_files(tmp_path, format, cut):
     checkpoint.save(path, {"w": tga.zeros(30)})
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(ValueError, match=f"state.{format} is damaged"):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_other_order_of_bytes_is_saved_in_this_one(tmp_path, format):
+    needs(format)
+    path = tmp_path / f"state.{format}"
+    for dtype in (">f4", "<f4", ">i8", "<i8"):
+        checkpoint.save(path, {"w": np.array([1, 258], dtype), "n": np.array(3, dtype)})
+        state = checkpoint.load(path)
+        assert state["w"].tolist() == [1, 258] and state["n"].item() == 3
+        assert state["w"].dtype == np.dtype(dtype).name and state["n"].shape == ()
+
+
+@pytest.mark.parametrize(("place", "byte"), [(8, 1), (10, 99)], ids=["encrypted", "method"])
+def test_archives_that_cannot_be_unpacked(tmp_path, place, byte):
+    """Of the entry in the central directory: the flags, and the method of compression."""
+    path = tmp_path / "state.npz"
+    checkpoint.save(path, {"w": tga.zeros(3)})
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"PK\1\2") + place] = byte
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="state.npz is damaged"):
         checkpoint.load(path)
 
 

@@ -6,6 +6,7 @@ between leaves the former one as it was.  No file is a pickle: reading one runs 
 
 import os
 import zipfile
+import zlib
 from pathlib import Path
 
 from .tensor import Tensor
@@ -94,7 +95,8 @@ def _flat(state, prefix):
             value = numpy.array(value)
         if value.dtype.name not in ("float32", "float64", "int64", "bool", "uint8"):
             raise TypeError(f"save: {path} is of dtype {value.dtype}, which cannot be saved")
-        yield path, numpy.ascontiguousarray(value).reshape(value.shape)
+        native = value.dtype.newbyteorder("=")  # as `load` takes it, whoever wrote it
+        yield path, numpy.ascontiguousarray(value, native).reshape(value.shape)
 
 
 # ---- the two formats ------------------------------------------------------------------------
@@ -106,6 +108,14 @@ def _formats(path):
     if path.suffix == ".safetensors":
         return _write_safetensors, _read_safetensors
     raise ValueError(f"checkpoint: the name must end with .npz or .safetensors, not {path.name!r}")
+
+
+# What reading a damaged archive may raise: flags or a method of compression that are none end in
+# RuntimeError or NotImplementedError, which is one.
+_DAMAGES = (
+    *(OSError, ValueError, EOFError, AttributeError, TypeError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 def _write_npz(file, arrays):
@@ -126,7 +136,7 @@ def _read_npz(path):
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+    except _DAMAGES as error:
         raise ValueError(f"load: {path} is damaged or no .npz file: {error}") from None
 
 

@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path
 from random import Random
 
+from .array import is_numpy
 from .dtype import float64
 from .ops.random import Generator, uniform
 from .tensor import Tensor, _wrap, from_numpy
@@ -359,7 +360,7 @@ def batches(data, batch_size, order=None):
     data : Tensor or sequence of Tensor
         All with the same number of rows, the length of the first axis.
     batch_size : int
-    order : Tensor of int64, optional
+    order : Tensor or NumPy array of int64, (m,), optional
         Which rows, one after the other, such as `permutation` returns.  Default: all, as
         they come.
 
@@ -371,7 +372,8 @@ def batches(data, batch_size, order=None):
     Raises
     ------
     TypeError, ValueError
-        If the tensors have different numbers of rows, or for a batch size below 1.
+        If the tensors have different numbers of rows, for a batch size below 1, or an order
+        that is no vector of integers.
 
     Examples
     --------
@@ -383,7 +385,18 @@ def batches(data, batch_size, order=None):
     """
     data, rows = checked_rows("batches", data)
     check_batch_size("batches", batch_size)
-    return _batches(data, batch_size, rows, order)
+    return _batches(data, batch_size, rows, None if order is None else _checked_order(order))
+
+
+def _checked_order(order):
+    """The numbers of rows as a NumPy array."""
+    if not isinstance(order, Tensor) and not is_numpy(order):
+        raise TypeError(f"batches: order must be a Tensor or a NumPy array, not {order!r}")
+    if order.ndim != 1 or order.dtype not in ("int64", "int32"):
+        raise TypeError(
+            f"batches: order must be a vector of int64, not {order.dtype} of shape {order.shape}"
+        )
+    return order.numpy() if isinstance(order, Tensor) else order
 
 
 def _batches(data, batch_size, rows, order):
@@ -391,9 +404,9 @@ def _batches(data, batch_size, rows, order):
         for begin in range(0, rows, batch_size):
             yield tuple(x[begin : begin + batch_size] for x in data)
         return
-    chosen, arrays = order.numpy(), [x.numpy() for x in data]
-    for begin in range(0, len(chosen), batch_size):
-        piece = chosen[begin : begin + batch_size]
+    arrays = [x.numpy() for x in data]
+    for begin in range(0, len(order), batch_size):
+        piece = order[begin : begin + batch_size]
         yield tuple(from_numpy(a[piece]) for a in arrays)
 
 
@@ -439,7 +452,7 @@ def split(data, share, seed=0):
     data, rows = checked_rows("split", data)
     if not 0 < share < 1 or not 0 < round(rows * share) < rows:
         raise ValueError(f"split: a share of {share} of {rows} rows leaves nothing for one part")
-    order = permutation(rows, seed)
+    order = permutation(rows, seed).numpy()
     end = rows - round(rows * share)
     ((*first,),) = _batches(data, rows, rows, order[:end])
     ((*second,),) = _batches(data, rows, rows, order[end:])

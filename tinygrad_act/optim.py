@@ -127,6 +127,14 @@ class Optimizer:
         self._groups = [self._group(indices) for indices in together.values()]
         self._stepped = True
 
+    def __reduce_ex__(self, protocol):
+        name = type(self).__name__
+        raise TypeError(
+            f"{name}: an optimizer follows its own parameters and can be neither copied nor "
+            f"pickled; make a new {name} for the other parameters, and give it the state with "
+            f"load_state_dict(optimizer.state_dict())"
+        )
+
     def __repr__(self):
         settings = "".join(f", {name}={value}" for name, value in self._settings.items())
         return f"{type(self).__name__}({len(self.parameters)} parameters, lr={self.lr:g}{settings})"

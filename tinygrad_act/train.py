@@ -169,7 +169,8 @@ def fit(
     Raises
     ------
     TypeError, ValueError
-        For data of different lengths, unknown metrics, or a checkpoint of another model.
+        For data of different lengths or without rows, a number of epochs below 0, unknown
+        metrics, or a checkpoint of another model.
 
     Examples
     --------
@@ -181,17 +182,19 @@ def fit(
     >>> history["loss"][-1] < history["loss"][0] and history["val_accuracy"][-1] > 0.9
     True
     """
-    data, rows = checked_rows("fit", data)
-    if len(data) != 2:
-        raise ValueError(f"fit: data must be a pair, inputs and targets, not {len(data)} tensors")
+    data, rows = _checked_pair("data", data)
     check_batch_size("fit", batch_size)
+    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 0:
+        raise ValueError(f"fit: epochs must be a whole number from 0 on, not {epochs!r}")
+    if schedule is not None and not isinstance(schedule, optim.Schedule):
+        raise TypeError(f"fit: schedule must be an optim.Schedule, not {schedule!r}")
     if validation_split is not None and validation_data is not None:
         raise ValueError("fit: give validation_split or validation_data, not both")
     kept, held_out = _hold_out(rows, validation_split, seed)
     if held_out is not None:
         validation_data = data
     elif validation_data is not None:
-        validation_data, _ = checked_rows("fit: validation_data", validation_data)
+        validation_data, _ = _checked_pair("validation_data", validation_data)
     metrics = _named(metrics)
     clip = _clipper(clip)
 
@@ -260,6 +263,17 @@ def _training(model):
             one.training = training
 
 
+def _checked_pair(name, data):
+    """Inputs and targets, and how many rows there are of them."""
+    data, rows = checked_rows(f"fit: {name}", data)
+    if len(data) != 2:
+        raise ValueError(f"fit: {name} must be a pair, inputs and targets, not {len(data)} tensors")
+    if not rows:
+        shapes = " and ".join(str(x.shape) for x in data)
+        raise ValueError(f"fit: {name} has no rows: the shapes are {shapes}")
+    return data, rows
+
+
 def _hold_out(rows, share, seed):
     """The numbers of the rows to train with, and of those held out, or None."""
     import numpy
@@ -276,6 +290,8 @@ def _hold_out(rows, share, seed):
 def _named(metrics):
     if isinstance(metrics, dict):
         return metrics
+    if isinstance(metrics, str):
+        raise TypeError(f"fit: metrics must be a sequence or a dict; write ({metrics!r},)")
     for name in metrics:
         if name not in METRICS:
             raise ValueError(

@@ -127,6 +127,10 @@ class Conv2d(Module):
         dtype="float32",
     ):
         rows, columns = size if isinstance(size, (tuple, list)) else (size, size)
+        if min(inputs, outputs, rows, columns) < 1:
+            raise ValueError(
+                f"Conv2d: channels and size must be at least 1, not {inputs}, {outputs} and {size}"
+            )
         if groups < 1 or inputs % groups or outputs % groups:
             raise ValueError(f"Conv2d: {inputs} and {outputs} channels make no {groups} groups")
         self.weight = Parameter(zeros(outputs, inputs // groups, rows, columns, dtype=dtype))
@@ -402,6 +406,11 @@ class MaxoutLinear(Module):
     """
 
     def __init__(self, inputs, outputs, pieces=2, initialize=init.xavier, dtype="float32"):
+        if min(inputs, outputs, pieces) < 1:
+            raise ValueError(
+                f"MaxoutLinear: inputs, outputs and pieces must be at least 1, not {inputs}, "
+                f"{outputs} and {pieces}"
+            )
         self.linear = Linear(inputs, outputs * pieces, initialize=initialize, dtype=dtype)
         self.pieces = pieces
 
