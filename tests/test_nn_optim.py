@@ -134,6 +134,39 @@ def test_activations_with_attributes():
     assert repr(nn.Activation("leaky_relu", slope=0.5)) == "Activation('leaky_relu', slope=0.5)"
 
 
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (nn.CELU(alpha=2.0), [2 * math.expm1(-1), 4.0]),
+        (nn.Softplus(beta=2.0), [math.log1p(math.exp(-4)) / 2, math.log1p(math.exp(8)) / 2]),
+        (nn.Softplus(threshold=3.0), [math.log1p(math.exp(-2)), 4.0]),
+        (nn.Hardtanh(-1.5, 3.0), [-1.5, 3.0]),
+        (nn.Softshrink(1.5), [-0.5, 2.5]),
+        (nn.Hardshrink(3.0), [0.0, 4.0]),
+        (nn.Threshold(1.0, 7.0), [7.0, 4.0]),
+        (nn.GLU(axis=0), [-2 / (1 + math.exp(-4))]),
+        (nn.Softmin(axis=0), [1 / (1 + math.exp(-6)), 1 / (1 + math.exp(6))]),
+    ],
+    ids=lambda value: value.name if isinstance(value, nn.Activation) else "",
+)
+def test_more_activations_with_attributes(layer, expected):
+    got = layer(Tensor([-2.0, 4.0], dtype="float64")).tolist()
+    assert got == pytest.approx(expected, rel=1e-14)
+
+
+def test_slopes_are_learnt():
+    x = Tensor([[-1.0, 2.0], [-3.0, -4.0]], dtype="float64")
+    layer = nn.PReLU(2, slope=0.5, dtype="float64")
+    assert repr(layer) == "PReLU(2)" and layer.parameters() == [layer.weight]
+    y = layer(x)
+    assert y.tolist() == [[-0.5, 2.0], [-1.5, -2.0]]
+    y.sum().backward()
+    assert layer.weight.grad.tolist() == [-4.0, -4.0]
+    assert nn.PReLU()(x).tolist() == tga.leaky_relu(x.astype("float32"), slope=0.25).tolist()
+    with pytest.raises(ValueError, match="PReLU: count must be at least 1, not 0"):
+        nn.PReLU(0)
+
+
 def test_activation_that_is_not_there_lists_those_that_are():
     with pytest.raises(ValueError, match=r"no activation 'rleu'; there are .*relu.*tanh"):
         Sequential(Linear(2, 2), "rleu")

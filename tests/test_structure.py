@@ -311,7 +311,7 @@ def test_every_activation_is_a_function_and_a_module(name):
     assert ACTIVATIONS[name] is getattr(tga, name)
     assert nn.Activation(name)(x).tolist() == expected
     classes = {one.lower(): getattr(nn, one) for one in nn.__all__}
-    if name.replace("_", "") in classes:
+    if name not in ("swish", "rrelu"):  # another name of silu; as after training alone
         assert classes[name.replace("_", "")]()(x).tolist() == expected
 
 

@@ -3,7 +3,7 @@
 from functools import partial
 from math import prod
 
-from ..creation import ones, zeros
+from ..creation import full, ones, zeros
 from ..graph import no_grad
 from ..op import ACTIVATIONS
 from ..ops.convolution import conv2d
@@ -636,6 +636,104 @@ class GELUTanh(Activation):
         super().__init__("gelu_tanh")
 
 
+class CELU(Activation):
+    """The activation `celu` as a module."""
+
+    def __init__(self, alpha=1.0):
+        super().__init__("celu", alpha=alpha)
+
+
+class SiLU(Activation):
+    """The activation `silu` as a module."""
+
+    def __init__(self):
+        super().__init__("silu")
+
+
+class Mish(Activation):
+    """The activation `mish` as a module."""
+
+    def __init__(self):
+        super().__init__("mish")
+
+
+class Softplus(Activation):
+    """The activation `softplus` as a module."""
+
+    def __init__(self, beta=1.0, threshold=20.0):
+        super().__init__("softplus", beta=beta, threshold=threshold)
+
+
+class LogSigmoid(Activation):
+    """The activation `logsigmoid` as a module."""
+
+    def __init__(self):
+        super().__init__("logsigmoid")
+
+
+class Softsign(Activation):
+    """The activation `softsign` as a module."""
+
+    def __init__(self):
+        super().__init__("softsign")
+
+
+class Hardtanh(Activation):
+    """The activation `hardtanh` as a module."""
+
+    def __init__(self, min_val=-1.0, max_val=1.0):
+        super().__init__("hardtanh", min_val=min_val, max_val=max_val)
+
+
+class ReLU6(Activation):
+    """The activation `relu6` as a module."""
+
+    def __init__(self):
+        super().__init__("relu6")
+
+
+class Hardsigmoid(Activation):
+    """The activation `hardsigmoid` as a module."""
+
+    def __init__(self):
+        super().__init__("hardsigmoid")
+
+
+class Hardswish(Activation):
+    """The activation `hardswish` as a module."""
+
+    def __init__(self):
+        super().__init__("hardswish")
+
+
+class Tanhshrink(Activation):
+    """The activation `tanhshrink` as a module."""
+
+    def __init__(self):
+        super().__init__("tanhshrink")
+
+
+class Softshrink(Activation):
+    """The activation `softshrink` as a module."""
+
+    def __init__(self, lambd=0.5):
+        super().__init__("softshrink", lambd=lambd)
+
+
+class Hardshrink(Activation):
+    """The activation `hardshrink` as a module."""
+
+    def __init__(self, lambd=0.5):
+        super().__init__("hardshrink", lambd=lambd)
+
+
+class Threshold(Activation):
+    """The activation `threshold` as a module."""
+
+    def __init__(self, threshold=0.0, value=0.0):
+        super().__init__("threshold", threshold=threshold, value=value)
+
+
 class Maxout(Activation):
     """The activation `maxout` as a module."""
 
@@ -655,3 +753,51 @@ class LogSoftmax(Activation):
 
     def __init__(self, axis=-1):
         super().__init__("log_softmax", axis=axis)
+
+
+class Softmin(Activation):
+    """The activation `softmin` as a module."""
+
+    def __init__(self, axis=-1):
+        super().__init__("softmin", axis=axis)
+
+
+class GLU(Activation):
+    """The activation `glu` as a module."""
+
+    def __init__(self, axis=-1):
+        super().__init__("glu", axis=axis)
+
+
+class PReLU(Module):
+    """The activation `prelu`: `leaky_relu` with a slope that is learnt.
+
+    Parameters
+    ----------
+    count : int
+        How many slopes there are: one for all, or one for each channel, axis 1.  Default: 1.
+    slope : float
+        What they begin with.  Default: 0.25.
+    dtype : str or DType
+        Default: float32.
+
+    Notes
+    -----
+    He, Zhang, Ren and Sun, "Delving deep into rectifiers" (2015).
+
+    Examples
+    --------
+    >>> PReLU()(Tensor([-2.0, 4.0])).tolist()
+    [-0.5, 4.0]
+    """
+
+    def __init__(self, count=1, slope=0.25, dtype="float32"):
+        if count < 1:
+            raise ValueError(f"PReLU: count must be at least 1, not {count}")
+        self.weight = Parameter(full(count, slope, dtype=dtype))
+
+    def forward(self, x):
+        return x.prelu(self.weight)
+
+    def __repr__(self):
+        return f"PReLU({self.weight.size})"
