@@ -88,6 +88,17 @@ def test_parameters_may_be_left_out(dtype):
     np.testing.assert_allclose(both.mean(axis=(1, 2)), 0, atol=1e-6)
 
 
+def test_statistics_of_numpy_and_of_python(dtype):
+    x = Tensor([[1.0, 2.0], [3.0, 5.0]], dtype=dtype)
+    mean, var = [1.0, 3.0], [4.0, 0.25]
+    expected = tga.batch_norm(
+        x, running_mean=Tensor(mean, dtype=dtype), running_var=Tensor(var, dtype=dtype)
+    )
+    for given in ((mean, var), (np.array(mean), np.array(var, "float32"))):
+        y = tga.batch_norm(x, running_mean=given[0], running_var=given[1])
+        assert y.dtype == dtype and y.tolist() == expected.tolist()
+
+
 @pytest.mark.parametrize(
     "call, message",
     [

@@ -7,7 +7,16 @@ channels of one image (Wu, He, "Group normalization", 2018).
 
 from math import prod
 
-from ..array import Array, contiguous, convert, empty, from_python, mark_all_written
+from ..array import (
+    Array,
+    contiguous,
+    convert,
+    empty,
+    from_numpy,
+    from_python,
+    is_numpy,
+    mark_all_written,
+)
 from ..op import general, kernels, needs_float, register
 from . import nested
 from .absent import ComposedWithAbsent
@@ -144,7 +153,9 @@ def _statistic(value, name, x, op):
     if getattr(value, "requires_grad", False):
         raise TypeError(f"{op}: no gradient flows to {name}; write {name}.detach()")
     value = getattr(value, "array", value)
-    if not isinstance(value, Array):
+    if is_numpy(value):
+        value = from_numpy(value)
+    elif not isinstance(value, Array):
         value = from_python(value, x.dtype)
     if value.shape != x.shape[1:2]:
         raise ValueError(
