@@ -24,4 +24,5 @@ TOPICS = (
     "xor_replay",
     "playground",
     "job",
+    "cnn",
 )
