@@ -131,7 +131,7 @@ static ALWAYS_INLINE void TN(rows_product)(int64_t rows, int64_t depth, const T 
  * 7 z, 8 y, 9 and 10 the activation's attributes.
  * x: (m, ROW), k columns used; wt: (k, ROW), n used; b: (ROW); z, y: (m, ROW), before and after
  * the activation; z may be NULL. */
-static __attribute__((noinline)) void TN(rows_linear)(const tga_word *v)
+static ALWAYS_INLINE void TN(rows_linear)(const tga_word *v)
 {
     T *z = v[7].p ? v[7].p : v[8].p;
     TN(rows_product)(v[2].i, v[3].i, v[4].p, TGA_ROW, 1, v[5].p, v[6].p, TGA_ROW, z);
