@@ -238,7 +238,7 @@ class Step:
     # ---- capturing --------------------------------------------------------------------------
 
     def _known(self, inputs, another=False):
-        key = tuple((x.shape, x.dtype) for x in inputs)
+        key = _key(inputs)
         if key not in self._captured and self._captured and not another:
             known = next(iter(self._captured))
             raise ReplayMismatch(
@@ -254,7 +254,7 @@ class Step:
         recorded = Recording(self._function, inputs)
         if captured is None:
             captured = Captured(recorded, self._function, self._passes)
-            self._captured[tuple((x.shape, x.dtype) for x in inputs)] = captured
+            self._captured[_key(inputs)] = captured
             return captured, recorded
         signature = recorded.signature()
         pairs = enumerate(zip(captured.signature, signature))
@@ -303,6 +303,11 @@ class Step:
         rates = _floats(lr, n)
         memory = kernels.doubles(rates)
         return {plan.rate_slot: kernels.number_of(memory)}, (memory, rates)
+
+
+def _key(inputs):
+    """What tells one captured step from another: shapes and dtypes of its inputs."""
+    return tuple((x.shape, x.dtype) for x in inputs)
 
 
 def _check_joinable(whole, rest, size, rows):
