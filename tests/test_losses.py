@@ -243,12 +243,24 @@ def test_vector_of_zeros(create_graph):
 
 @both_ways
 def test_long_vectors(create_graph):
-    """Only the squares of the lengths must be numbers of float32."""
+    """No square and no product of the lengths must be a number of float32."""
     x, y = leaf([1e10, 0.0], dtype="float32"), leaf([1e10, 1e10], dtype="float32")
     gx, gy = grad(tga.cosine_similarity(x, y), [x, y], create_graph=create_graph)
     half = math.sqrt(0.5) * 1e-10
     np.testing.assert_allclose(gx.tolist(), [0.0, half], rtol=1e-6, atol=1e-16)
     np.testing.assert_allclose(gy.tolist(), [half / 2, -half / 2], rtol=1e-6)
+
+
+@both_ways
+@pytest.mark.parametrize("a, b", [(1e30, 1e30), (1e-30, 1e30), (1e-30, 1e-30)])
+def test_very_long_and_short_vectors(a, b, create_graph):
+    x, y = leaf([a, 0.0], dtype="float32"), leaf([b, b], dtype="float32")
+    cosine = tga.cosine_similarity(x, y, eps=1e-35)
+    gx, gy = grad(cosine, [x, y], create_graph=create_graph)
+    half = math.sqrt(0.5)
+    np.testing.assert_allclose(cosine.item(), half, rtol=1e-6)
+    np.testing.assert_allclose(gx.numpy() * np.float32(a), [0.0, half], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(gy.numpy() * np.float32(b), [half / 2, -half / 2], rtol=1e-6)
 
 
 def test_cosine_of_angles():

@@ -139,6 +139,31 @@ def test_adaptive(size):
         np.testing.assert_allclose(y[:, :, i, j], part.mean(axis=(2, 3)), rtol=1e-14)
 
 
+@pytest.mark.parametrize("size", [3, (2, 5), (7, 8)])
+def test_adaptive_keeps_windows_apart(size, dtype):
+    """What is no number in one window is none in the others, nor is an infinite gradient."""
+    x = np.arange(30.0, dtype=dtype).reshape(1, 1, 5, 6)
+    x[0, 0, 0, 0], x[0, 0, 4, 5] = np.inf, np.nan
+    leaf = Tensor(x, requires_grad=True)
+    y = tga.adaptive_avg_pool2d(leaf, size)
+    rows, columns = both(size)
+    seen = {
+        (i, j): x[0, 0, i * 5 // rows : -(-(i + 1) * 5 // rows)][
+            :, j * 6 // columns : -(-(j + 1) * 6 // columns)
+        ]
+        for i, j in np.ndindex(rows, columns)
+    }
+    expected = np.array([part.mean() for part in seen.values()], dtype).reshape(1, 1, rows, columns)
+    np.testing.assert_allclose(y.numpy(), expected, rtol=4 * np.finfo(dtype).eps)
+    gy = np.ones_like(expected)
+    gy[0, 0, 0, 0] = np.inf
+    (gx,) = grad(y, leaf, Tensor(gy))
+    reached = np.zeros((5, 6), bool)
+    reached[: seen[0, 0].shape[0], : seen[0, 0].shape[1]] = True
+    np.testing.assert_array_equal(np.isinf(gx.numpy()[0, 0]), reached)
+    assert not np.isnan(gx.numpy()).any()
+
+
 @pytest.mark.parametrize(
     "call, message",
     [

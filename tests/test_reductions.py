@@ -156,7 +156,39 @@ def test_norm(p, value, gradient):
 
 @pytest.mark.parametrize("p", [0, 0.5, 1, 1.5, 2, 3, INF])
 def test_norm_of_zeros(p, dtype):
+    """The derivative is 0, and so is that of the derivative."""
     for g in gradients(lambda x: x.norm(p), [0.0, 0.0], dtype):
+        assert g == [0.0, 0.0]
+    x = Tensor([0.0, 0.0], dtype=dtype, requires_grad=True)
+    (g,) = grad(x.norm(p), x, create_graph=True)
+    (second,) = grad(g.sum(), x)
+    assert second.tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("p", [-3, -1, 0.5, 1.5, 3, 5.5])
+@pytest.mark.parametrize("exponent", [-0.8, 0.8])
+def test_powers_of_norm_do_not_overflow(p, exponent, dtype):
+    """Of numbers whose p-th powers cannot be stored: value, derivative and second derivative."""
+    size = np.dtype(dtype).type(float(np.finfo(dtype).max) ** exponent)
+    row = [3.0, -4.0, 0.5]
+
+    def all_of(unit):
+        x = Tensor(np.array(row, dtype) * unit, requires_grad=True)
+        y = x.norm(p)
+        (g,) = grad(y, x, create_graph=True)
+        (second,) = grad(g[0], x)
+        return (y / unit).item(), g.tolist(), (second * unit).tolist()
+
+    near = 100 * float(np.finfo(dtype).eps)
+    for far, usual in zip(all_of(size), all_of(size / size), strict=True):
+        assert far == pytest.approx(usual, rel=near, abs=near)
+
+
+def test_norm_of_a_negative_order(dtype):
+    """One 0 makes it 0, whatever the others are; infinities among others do not count."""
+    for row, value in [([0.0, 1.0], 0.0), ([INF, 1.0], 1.0), ([INF, INF], INF)]:
+        assert tga.norm(Tensor(row, dtype=dtype), p=-2).item() == value
+    for g in gradients(lambda x: x.norm(-2), [0.0, 3.0], dtype):
         assert g == [0.0, 0.0]
 
 

@@ -18,15 +18,13 @@ from ..array import (
     from_python,
     full,
     is_numpy,
-    normalized_axis,
 )
-from ..array import reshape as view_reshaped
 from ..dtype import int64, uint8
 from ..op import Attr, General, evaluate, general, kernels, needs_float, pair, register, unbroadcast
 from . import nested
 from .activation import log_softmax, sigmoid, softmax
 from .arithmetic import abs_, exp, log, log1p, maximum, minimum, sign, sqrt, where
-from .reduction import mean, sum_
+from .reduction import mean, norm, sum_
 from .shape import expand, permute, reshape
 
 lib = kernels.lib
@@ -719,33 +717,28 @@ def _met(x, y):
     return [v if v.shape == shape else expand(v, shape=shape) for v in (x, y)]
 
 
-def _dot(x, y, axis):
-    return sum_(x * y, axis=axis, keepdims=True)
+def _direction(x, axis, eps):
+    """x divided by its length, and the length; one below eps counts as eps."""
+    length = maximum(norm(x, axis=axis, keepdims=True), eps)
+    return x / length, length
 
 
-def _length(x, axis, eps):
-    """No less than eps; the root of a positive number, since at 0 its derivative is infinite."""
-    return sqrt(maximum(_dot(x, x, axis), eps * eps))
+def _cosine(u, v, axis, keepdims=False):
+    return sum_(u * v, axis=axis, keepdims=keepdims)
 
 
 def _cosine_similarity(x, y, axis, eps):
     needs_float("cosine_similarity", x)
     x, y = _met(x, y)
-    cosine = _dot(x, y, axis) / (_length(x, axis, eps) * _length(y, axis, eps))
-    axis = normalized_axis(axis, x.ndim, "cosine_similarity")
-    return view_reshaped(cosine, x.shape[:axis] + x.shape[axis + 1 :])
+    return _cosine(_direction(x, axis, eps)[0], _direction(y, axis, eps)[0], axis)
 
 
 def _cosine_vjp(gz, x, y, axis, eps):
-    """With respect to x: y / (|x| |y|) less the part of it along x.
-
-    The lengths divide one after the other, since their product may be too large for float32.
-    """
+    """With respect to x: of the direction of y, the part across x, by the length of x."""
     a, b = _met(x, y)
-    nx, ny = _length(a, axis, eps), _length(b, axis, eps)
-    gz = reshape(gz, shape=nx.shape)
-    along = where(nx > eps, _dot(a, b, axis) / (nx * ny) / nx / nx, 0)
-    gx = gz * (b / (nx * ny) - along * a)
+    (u, length), (v, _) = _direction(a, axis, eps), _direction(b, axis, eps)
+    along = where(length > eps, _cosine(u, v, axis, keepdims=True), 0)
+    gx = reshape(gz, shape=length.shape) * (v - along * u) / length
     return gx if gx.shape == x.shape else unbroadcast(gx, x.shape)
 
 

@@ -13,9 +13,8 @@ from ..dtype import int64
 from ..op import composed, general, kernels, needs_float, shape_of
 from . import nested
 from .convolution import conv_transpose2d, hashable, pair, reaches
-from .indexing import scatter_sum
-from .linalg import matmul
-from .reduction import mean
+from .indexing import masked_fill, scatter_sum, take
+from .reduction import mean, sum_
 from .shape import reshape, transpose
 
 lib = kernels.lib
@@ -316,11 +315,19 @@ def _parts(n, o):
     return [(i * n // o, -(-(i + 1) * n // o)) for i in range(o)]
 
 
-def _averaging(n, o, like):
-    """The matrix (n, o) that takes the mean of each part."""
-    parts = _parts(n, o)
-    rows = [[1.0 / (b - a) if a <= i < b else 0.0 for a, b in parts] for i in range(n)]
-    return from_python(rows, like.dtype)
+def _means_of_parts(x, o):
+    """Of the last axis, the mean of each of o parts.
+
+    The parts differ in length, so they are brought to the length of the longest by places that
+    do not count.  Those are filled with 0, since 0 times an infinity would be nan.
+    """
+    parts = _parts(x.shape[-1], o)
+    longest = max(end - begin for begin, end in parts)
+    places = [[min(begin + i, end - 1) for i in range(longest)] for begin, end in parts]
+    beyond = [[begin + i >= end for i in range(longest)] for begin, end in parts]
+    taken = take(x, from_python(places, int64), axis=-1)
+    total = sum_(masked_fill(taken, from_python(beyond), 0.0), axis=-1)
+    return total / from_python([float(end - begin) for begin, end in parts], x.dtype)
 
 
 def _adaptive_avg_pool2d(x, size):
@@ -333,9 +340,8 @@ def _adaptive_avg_pool2d(x, size):
         return mean(x, axis=(2, 3), keepdims=True)
     if all(n % o == 0 for n, o in zip(image, size, strict=True)):
         return avg_pool2d(x, tuple(n // o for n, o in zip(image, size, strict=True)))
-    across = matmul(x, _averaging(image[1], size[1], x))
-    down = matmul(transpose(across), _averaging(image[0], size[0], x))
-    return transpose(down)
+    across = _means_of_parts(x, size[1])
+    return transpose(_means_of_parts(transpose(across), size[0]))
 
 
 def _sample_adaptive_avg_pool2d(random):

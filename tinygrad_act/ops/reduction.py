@@ -10,6 +10,7 @@ from math import inf, nan, prod
 
 from ..array import Array, contiguous, empty, normalized_axis, strides_of
 from ..array import permute as permute_view
+from ..array import reshape as view_reshaped
 from ..dtype import bool_, int64, uint8
 from ..op import evaluate, general, kernels, needs_float, shape_of
 from . import nested
@@ -439,7 +440,13 @@ def _norm_forward(x, p, axis, keepdims):
         return sum_.forward(evaluate(lambda: where(x != 0, 1, 0), x.dtype), axis, keepdims)
     if p == 1:
         return sum_.forward(size, axis, keepdims)
-    return sum_.forward(size**p, axis, keepdims) ** (1 / p)
+    if not x.size:
+        return sum_.forward(size, axis, keepdims) ** (1 / p)
+    # divided by the largest, or for p < 0 the least, so that no power over- or underflows
+    extreme = (max_ if p > 0 else min_).forward(size, axis, True)
+    unit = where(extreme == 0, 1, where(extreme == inf, 1, extreme))
+    length = sum_.forward((size / unit) ** p, axis, True) ** (1 / p) * unit
+    return view_reshaped(length, _result_shape(x.shape, axis, keepdims, "norm"))
 
 
 def _norm_vjp(gy, y, x, p, axis, keepdims):
@@ -450,14 +457,16 @@ def _norm_vjp(gy, y, x, p, axis, keepdims):
     if p == 1:
         return g * sign(x)
     if p == 2:
-        return g * (x / where(length == 0, 1, length))
+        return g * (x / where(length == 0, inf, length))
     if abs(p) == inf:
         chosen = evaluate(lambda: where(abs_(x) == length, 1, 0), x.dtype)
         count = sum_(chosen, axis=axis, keepdims=keepdims)
         return sign(x) * chosen * _spread(gy / count, x, axis, "norm")
     zero = x == 0  # where the power may be infinite
-    ratio = where(zero, 1, abs_(x)) / where(length == 0, 1, length)
-    return g * where(zero, 0, sign(x) * ratio ** (p - 1))
+    size = where(zero, 1, abs_(x))
+    if p < 1:  # the length may be 0 though x is not
+        return g * where(zero, 0, sign(x) * where(zero, 1, length / size) ** (1 - p))
+    return g * where(zero, 0, sign(x) * (size / where(zero, 1, length)) ** (p - 1))
 
 
 def _sample_norm(random):
@@ -488,7 +497,7 @@ norm = general(
     sample=_sample_norm,
     reference=lambda x, p, axis, keepdims: _reference(_norm_of(p))(x, axis, keepdims),
     conventions="sum(abs(x)**p)**(1/p), of all numbers as one vector; p = inf: the largest size, "
-    "-inf: the least, shared among ties, 0: how many are not 0; for p = 2 squares cannot overflow. "
+    "-inf: the least, shared among ties, 0: how many are not 0; no power overflows on the way. "
     "Where all are 0 the derivative is 0, the shortest of all subgradients, as in PyTorch; JAX has "
     "nan",
 )
