@@ -220,6 +220,7 @@ typedef struct {
     tga_clip_fn *clip_value[2], *clip_scale[2];
     tga_sum_squares_fn *sum_squares[2];
     tga_small_fn *rows_forward[2][ACT_COUNT], *rows_backward[2][ACT_COUNT];
+    tga_small_fn *rows_loss[2][LOSS_COUNT];
     tga_gemm_kernels gemm[2];
     tga_conv_kernels conv[2];
     tga_pool_kernels pool[2];

@@ -104,7 +104,9 @@ const tga_kernels TGA_PASTE(tga_kernels, ISA) = {
     .loss_forward[0][LOSS_##name] = name##_forward_f32,                                            \
     .loss_forward[1][LOSS_##name] = name##_forward_f64,                                            \
     .loss_backward[0][LOSS_##name] = name##_backward_f32,                                          \
-    .loss_backward[1][LOSS_##name] = name##_backward_f64,
+    .loss_backward[1][LOSS_##name] = name##_backward_f64,                                          \
+    .rows_loss[0][LOSS_##name] = name##_rows_loss_f32,                                             \
+    .rows_loss[1][LOSS_##name] = name##_rows_loss_f64,
 #include "loss.def"
     .softmax_forward = {{softmax_forward_f32, log_softmax_forward_f32},
                         {softmax_forward_f64, log_softmax_forward_f64}},

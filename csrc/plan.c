@@ -172,11 +172,13 @@ static void bind(tga_plan *plan)
     plan->bound = kernels;
     for (int64_t i = 0; i < plan->instructions; i++) {
         instruction *one = &plan->list[i];
-        const int forward = one->entry == call_rows_forward;
-        if (!forward && one->entry != call_rows_backward)
-            continue;
         const int64_t op = one->v[0].i, dtype = one->v[1].i;
-        one->run = forward ? kernels->rows_forward[dtype][op] : kernels->rows_backward[dtype][op];
+        if (one->entry == call_rows_forward)
+            one->run = kernels->rows_forward[dtype][op];
+        else if (one->entry == call_rows_backward)
+            one->run = kernels->rows_backward[dtype][op];
+        else if (one->entry == call_rows_loss)
+            one->run = kernels->rows_loss[dtype][op];
     }
 }
 

@@ -71,15 +71,13 @@ int tga_rows_unpack(int dtype, int64_t rows, int64_t columns, const void *x, voi
 int tga_rows_loss(int op, int dtype, int64_t rows, int64_t columns, const void *x, const void *t,
                   double a, double scale, const void *gy, void *total, void *gx)
 {
-    double plain[TGA_ROWS_MOST * TGA_ROW], gradient[TGA_ROWS_MOST * TGA_ROW];
-    const int64_t n = rows * columns;
-    if (rows > TGA_ROWS_MOST || columns > TGA_ROW)
+    const int is_float = dtype == TGA_FLOAT32 || dtype == TGA_FLOAT64;
+    if (op < 0 || op >= LOSS_COUNT || !is_float || rows > TGA_ROWS_MOST || columns > TGA_ROW)
         return TGA_NO_KERNEL;
-    tga_rows_unpack(dtype, rows, columns, x, plain);
-    int status = tga_loss_forward(op, dtype, n, plain, t, a, scale, total);
-    if (status == TGA_OK)
-        status = tga_loss_backward(op, dtype, n, gy, plain, t, a, scale, gradient);
-    if (status == TGA_OK)
-        tga_rows_pack(dtype, rows, columns, gradient, gx);
-    return status;
+    const tga_word v[] = {
+        {.i = op},         {.i = dtype}, {.i = rows},  {.i = columns},     {.p = (void *)x},
+        {.p = (void *)t},  {.d = a},     {.d = scale}, {.p = (void *)gy},  {.p = total},
+        {.p = gx},
+    };
+    return tga_kernels_current()->rows_loss[dtype][op](v);
 }

@@ -23,7 +23,8 @@
 #ifndef TGA_SMALL_TMPL_H
 #define TGA_SMALL_TMPL_H
 #define R TN(R)
-#define ROW_VECTORS ((int)(TGA_ROW * sizeof(T) / sizeof(R)))
+#define R_LANES ((int64_t)(sizeof(R) / sizeof(T)))
+#define ROW_VECTORS (TGA_ROW * sizeof(T) / sizeof(R)) /* of which a row consists */
 #define r_fma TN(r_fma)
 #define r_load TN(r_load)
 #define r_store TN(r_store)
@@ -54,51 +55,82 @@ typedef I TN(RI) __attribute__((vector_size(sizeof(R))));
 static inline R TN(r_first)(R x, int64_t at, int64_t n)
 {
     TN(RI) lane;
-    for (int64_t i = 0; i < (int64_t)(sizeof(R) / sizeof(T)); i++)
+    for (int64_t i = 0; i < R_LANES; i++)
         lane[i] = (I)i;
     return (R)((TN(RI))x & (lane < (I)(n - at)));
 }
 
 /* ---- the product ---------------------------------------------------------------------- */
 
-/* y (rows, ROW) = sum over p < depth of a[i * a_row + p * a_step] * b[p * ROW ...], + bias if
- * given, 0 from column `used` on; `rows` at most 8 and known to the compiler, so that the sums
- * stay in registers. */
-static ALWAYS_INLINE void TN(rows_block)(const int rows, int64_t depth, const T *a, int64_t a_row,
-                                         int64_t a_step, const T *b, const T *bias, int64_t used,
-                                         T *y)
+/* sum (rows, ROW) = sum over p < depth of a[i * a_row + p * a_step] * b[p * ROW ...], + bias if
+ * given; `rows` at most 8 and known to the compiler, so that the sums stay in registers. */
+static ALWAYS_INLINE void TN(rows_sums)(const int rows, int64_t depth, const T *a, int64_t a_row,
+                                        int64_t a_step, const T *b, const T *bias,
+                                        R sum[8][ROW_VECTORS])
 {
-    R sum[8][TGA_ROW * sizeof(T) / sizeof(R)];
     for (int i = 0; i < rows; i++)
-        for (int v = 0; v < ROW_VECTORS; v++)
+        for (int v = 0; v < (int)ROW_VECTORS; v++)
             sum[i][v] = (R){0};
     for (int64_t p = 0; p < depth; p++)
-        for (int v = 0; v < ROW_VECTORS; v++) {
-            const R b_p = r_load(b + p * TGA_ROW + v * (int64_t)(sizeof(R) / sizeof(T)));
+        for (int v = 0; v < (int)ROW_VECTORS; v++) {
+            const R b_p = r_load(b + p * TGA_ROW + v * R_LANES);
             GEMM_UNROLL
             for (int i = 0; i < rows; i++)
                 sum[i][v] = r_fma(a[i * a_row + p * a_step] - (R){0}, b_p, sum[i][v]);
         }
-    GEMM_UNROLL
-    for (int i = 0; i < rows; i++)
-        for (int v = 0; v < ROW_VECTORS; v++) {
-            const int64_t at = v * (int64_t)(sizeof(R) / sizeof(T));
-            const R x = bias ? sum[i][v] + r_load(bias + at) : sum[i][v];
-            sum[i][v] = used < TGA_ROW ? TN(r_first)(x, at, used) : x;
+    if (bias)
+        for (int v = 0; v < (int)ROW_VECTORS; v++) {
+            const R bias_v = r_load(bias + v * R_LANES);
+            GEMM_UNROLL
+            for (int i = 0; i < rows; i++)
+                sum[i][v] = sum[i][v] + bias_v;
         }
+}
+
+/* y (rows, ROW) = f(sum), f from x and two attributes; z (rows, ROW) = sum, if it is not NULL. */
+static ALWAYS_INLINE void TN(rows_store)(const int rows, V (*f)(V, V, V), V a, V b,
+                                         R sum[8][ROW_VECTORS], T *z, T *y)
+{
 #if VBYTES == 64 && T_BITS == 32
     /* two rows at once, since they are read so: a load must not wait for two stores */
     GEMM_UNROLL
-    for (int i = 0; i < rows / 2; i++)
-        v_store(y + 2 * i * TGA_ROW, r_join(sum[2 * i][0], sum[2 * i + 1][0]));
-    if (rows % 2)
-        r_store(y + (rows - 1) * TGA_ROW, sum[rows - 1][0]);
+    for (int i = 0; i < rows / 2; i++) {
+        const V x = r_join(sum[2 * i][0], sum[2 * i + 1][0]);
+        if (z)
+            v_store(z + 2 * i * TGA_ROW, x);
+        v_store(y + 2 * i * TGA_ROW, f(x, a, b));
+    }
+    if (rows % 2) {
+        if (z)
+            r_store(z + (rows - 1) * TGA_ROW, sum[rows - 1][0]);
+        const V x = f(_mm512_castps256_ps512(sum[rows - 1][0]), a, b);
+        r_store(y + (rows - 1) * TGA_ROW, _mm512_castps512_ps256(x));
+    }
 #else
     GEMM_UNROLL
     for (int i = 0; i < rows; i++)
-        for (int v = 0; v < ROW_VECTORS; v++)
-            r_store(y + i * TGA_ROW + v * (int64_t)(sizeof(R) / sizeof(T)), sum[i][v]);
+        for (int v = 0; v < (int)ROW_VECTORS; v++) {
+            if (z)
+                r_store(z + i * TGA_ROW + v * R_LANES, sum[i][v]);
+            r_store(y + i * TGA_ROW + v * R_LANES, f(sum[i][v], a, b));
+        }
 #endif
+}
+
+static inline V TN(rows_identity)(V x, V unused_a, V unused_b) { return x; }
+
+/* y (rows, ROW) = the sums, 0 from column `used` on. */
+static ALWAYS_INLINE void TN(rows_block)(const int rows, int64_t depth, const T *a, int64_t a_row,
+                                         int64_t a_step, const T *b, const T *bias, int64_t used,
+                                         T *y)
+{
+    R sum[8][ROW_VECTORS];
+    TN(rows_sums)(rows, depth, a, a_row, a_step, b, bias, sum);
+    if (used < TGA_ROW)
+        for (int i = 0; i < rows; i++)
+            for (int v = 0; v < (int)ROW_VECTORS; v++)
+                sum[i][v] = TN(r_first)(sum[i][v], v * R_LANES, used);
+    TN(rows_store)(rows, TN(rows_identity), K(0), K(0), sum, NULL, y);
 }
 
 static ALWAYS_INLINE void TN(rows_product)(int64_t rows, int64_t depth, const T *a, int64_t a_row,
@@ -131,16 +163,30 @@ static ALWAYS_INLINE void TN(rows_product)(int64_t rows, int64_t depth, const T 
  * 7 z, 8 y, 9 and 10 the activation's attributes.
  * x: (m, ROW), k columns used; wt: (k, ROW), n used; b: (ROW); z, y: (m, ROW), before and after
  * the activation; z may be NULL. */
-static ALWAYS_INLINE void TN(rows_linear)(const tga_word *v)
+static __attribute__((noinline)) void TN(rows_linear)(int64_t m, int64_t k, const T *x,
+                                                       const T *wt, const T *b, T *z)
 {
-    T *z = v[7].p ? v[7].p : v[8].p;
-    TN(rows_product)(v[2].i, v[3].i, v[4].p, TGA_ROW, 1, v[5].p, v[6].p, TGA_ROW, z);
+    TN(rows_product)(m, k, x, TGA_ROW, 1, wt, b, TGA_ROW, z);
 }
 
 static ALWAYS_INLINE int TN(rows_forward)(V (*row)(V, V, V), const tga_word *v)
 {
-    TN(rows_linear)(v);
-    TN(unary_loop)(row, v[2].i * TGA_ROW, v[7].p ? v[7].p : v[8].p, v[8].p, (T)v[9].d, (T)v[10].d);
+    int64_t m = v[2].i;
+    const int64_t k = v[3].i;
+    const T *x = v[4].p, *wt = v[5].p, *b = v[6].p;
+    T *z = v[7].p, *y = v[8].p;
+    const V a1 = v_splat((T)v[9].d), a2 = v_splat((T)v[10].d);
+    for (; m >= 4; m -= 4, x += 4 * TGA_ROW, y += 4 * TGA_ROW) {
+        R sum[8][ROW_VECTORS];
+        TN(rows_sums)(4, k, x, TGA_ROW, 1, wt, b, sum);
+        TN(rows_store)(4, row, a1, a2, sum, z, y);
+        if (z)
+            z += 4 * TGA_ROW;
+    }
+    if (m > 0) {
+        TN(rows_linear)(m, k, x, wt, b, z ? z : y);
+        TN(unary_loop)(row, m * TGA_ROW, z ? z : y, y, (T)v[9].d, (T)v[10].d);
+    }
     return TGA_OK;
 }
 
@@ -151,7 +197,7 @@ static ALWAYS_INLINE int TN(rows_forward)(V (*row)(V, V, V), const tga_word *v)
 static ALWAYS_INLINE void TN(rows_sum)(int64_t m, const T *g, T *gb)
 {
     if (m < VL && m <= 4) {
-        for (int64_t at = 0; at < TGA_ROW; at += (int64_t)(sizeof(R) / sizeof(T))) {
+        for (int64_t at = 0; at < TGA_ROW; at += R_LANES) {
             R sum = r_load(g + at);
             if (m > 1)
                 sum = sum + r_load(g + TGA_ROW + at);
@@ -195,6 +241,59 @@ static ALWAYS_INLINE int TN(rows_backward)(V (*row)(V, V, V, V), const tga_word 
     TN(rows_gradients)(v, g);
     return TGA_OK;
 }
+
+/* ---- a loss with its gradient ------------------------------------------------------------- */
+
+/* x with 0 in the elements whose column is not below n; its first is element `at` of some rows */
+static inline V TN(rows_first)(V x, int64_t at, int64_t n)
+{
+    VI column;
+    for (int64_t i = 0; i < VL; i++)
+        column[i] = (I)((at + i) % TGA_ROW);
+    return (V)((VI)x & (column < (I)n));
+}
+
+/* The words of a call, in the order of tga_rows_loss: 0 op, 1 dtype, 2 rows, 3 columns, 4 x, 5 t,
+ * 6 a, 7 scale, 8 gy, 9 total, 10 gx.
+ * x, t, gx: (rows, ROW), `columns` used; gy, total: one element.  The gradient comes first: the
+ * layers before the loss wait for it, and for the sum nobody does. */
+static ALWAYS_INLINE int TN(rows_loss)(V (*value)(V, V, V), V (*derivative)(V, V, V),
+                                       const tga_word *v)
+{
+    const int64_t rows = v[2].i, columns = v[3].i, n = rows * TGA_ROW;
+    const T *x = v[4].p, *t = v[5].p, *gy = v[8].p;
+    T *total = v[9].p, *gx = v[10].p;
+    const V a = v_splat((T)v[6].d), factor = v_splat((T)(v[7].d * (double)*gy));
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) {
+        const V g = factor * derivative(v_load(x + i), v_load(t + i), a);
+        v_store(gx + i, TN(rows_first)(g, i, columns));
+    }
+    if (i < n) {
+        const V g = factor * derivative(v_load_n(x + i, n - i), v_load_n(t + i, n - i), a);
+        v_store_n(gx + i, TN(rows_first)(g, i, columns), n - i);
+    }
+    T plain_x[TGA_ROWS_MOST * TGA_ROW], plain_t[TGA_ROWS_MOST * TGA_ROW];
+    for (i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++) {
+            plain_x[i * columns + j] = x[i * TGA_ROW + j];
+            plain_t[i * columns + j] = t[i * TGA_ROW + j];
+        }
+    const T sum = TN(sum_of)(value, rows * columns, plain_x, plain_t, a, NULL)[0];
+    *total = (T)(v[7].d * (double)sum);
+    return TGA_OK;
+}
+
+#ifndef ROWS_LOSS
+#define ROWS_LOSS(name, ...)                                                                       \
+    static int TN(name##_rows_loss)(const tga_word *v)                                             \
+    {                                                                                              \
+        return TN(rows_loss)(TN(name##_value), TN(name##_derivative), v);                          \
+    }
+#endif
+
+#define LOSS ROWS_LOSS
+#include "loss.def"
 
 #ifndef ROWS_ACT
 #define ROWS_ACT(name, ...)                                                                        \

@@ -9,23 +9,32 @@
  * instruction set.
  */
 
-/* The n <= VL elements at x, and back. */
-static ALWAYS_INLINE V TN(update_load)(const T *x, int64_t n)
+/* row: the new p, from p and g; *s and *t are what is remembered, to be replaced.  s and t are
+ * NULL where a row remembers less. */
+static ALWAYS_INLINE void TN(update_loop)(V (*row)(V, V, V *, V *, const tga_update_rates *),
+                                          int64_t n, T *p, const T *g, T *s, T *t,
+                                          const tga_update_rates *rates)
 {
-    return n == VL ? v_load(x) : v_load_n(x, n);
+    const tga_update_rates r = *rates; /* a copy: the compiler sees that no store changes it */
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) {
+        V vs = s ? v_load(s + i) : K(0), vt = t ? v_load(t + i) : K(0);
+        v_store(p + i, row(v_load(p + i), v_load(g + i), &vs, &vt, &r));
+        if (s)
+            v_store(s + i, vs);
+        if (t)
+            v_store(t + i, vt);
+    }
+    if (i < n) {
+        const int64_t k = n - i;
+        V vs = s ? v_load_n(s + i, k) : K(0), vt = t ? v_load_n(t + i, k) : K(0);
+        v_store_n(p + i, row(v_load_n(p + i, k), v_load_n(g + i, k), &vs, &vt, &r), k);
+        if (s)
+            v_store_n(s + i, vs, k);
+        if (t)
+            v_store_n(t + i, vt, k);
+    }
 }
-static ALWAYS_INLINE void TN(update_store)(T *x, V value, int64_t n)
-{
-    if (n == VL)
-        v_store(x, value);
-    else
-        v_store_n(x, value, n);
-}
-/* For each vector of n elements: it begins at i and has k elements. */
-#ifndef EACH_VECTOR
-#define EACH_VECTOR(n, i, k)                                                                       \
-    for (int64_t i = 0, k; i < (n) && (k = (n) - i < VL ? (n) - i : VL, 1); i += VL)
-#endif
 
 /* The gradient with weight decay as the gradient of weight_decay / 2 * p**2. */
 static ALWAYS_INLINE V TN(decayed)(V g, V p, const tga_update_rates *r)
@@ -34,93 +43,65 @@ static ALWAYS_INLINE V TN(decayed)(V g, V p, const tga_update_rates *r)
 }
 
 /* p -= lr * g */
-static void TN(sgd)(int64_t n, void *pp, const void *pg, void *unused_s, void *unused_t,
-                    const tga_update_rates *r)
+static inline V TN(sgd_row)(V p, V g, V *unused_s, V *unused_t, const tga_update_rates *r)
 {
-    T *p = pp;
-    const T *g = pg;
-    const V lr = v_splat((T)r->lr);
-    (void)unused_s, (void)unused_t;
-    EACH_VECTOR (n, i, k) {
-        const V x = TN(update_load)(p + i, k);
-        TN(update_store)(p + i, x - lr * TN(decayed)(TN(update_load)(g + i, k), x, r), k);
-    }
+    return p - v_splat((T)r->lr) * TN(decayed)(g, p, r);
 }
 
 /* v = momentum * v + g;  p -= lr * v, or lr * (g + momentum * v) with nesterov */
-static void TN(momentum)(int64_t n, void *pp, const void *pg, void *pv, void *unused_t,
-                         const tga_update_rates *r)
+static inline V TN(momentum_row)(V p, V g, V *v, V *unused_t, const tga_update_rates *r)
 {
-    T *p = pp, *v = pv;
-    const T *g = pg;
-    const V lr = v_splat((T)r->lr), momentum = v_splat((T)r->momentum);
-    (void)unused_t;
-    EACH_VECTOR (n, i, k) {
-        const V x = TN(update_load)(p + i, k);
-        const V gx = TN(decayed)(TN(update_load)(g + i, k), x, r);
-        const V velocity = momentum * TN(update_load)(v + i, k) + gx;
-        TN(update_store)(v + i, velocity, k);
-        TN(update_store)(p + i, x - lr * (r->nesterov ? gx + momentum * velocity : velocity), k);
-    }
+    const V momentum = v_splat((T)r->momentum), gp = TN(decayed)(g, p, r);
+    *v = momentum * *v + gp;
+    return p - v_splat((T)r->lr) * (r->nesterov ? gp + momentum * *v : *v);
 }
 
 /* m = beta1 * m + (1 - beta1) * g;  v = beta2 * v + (1 - beta2) * g**2;
  * p = keep * p - lr * m / (sqrt(v) * scale + eps); lr and scale hold the corrections
  * for the zeros that m and v began with, keep the decay of AdamW */
-static void TN(adam)(int64_t n, void *pp, const void *pg, void *pm, void *pv,
-                     const tga_update_rates *r)
+static inline V TN(adam_row)(V p, V g, V *m, V *v, const tga_update_rates *r)
 {
-    T *p = pp, *m = pm, *v = pv;
-    const T *g = pg;
-    const V lr = v_splat((T)r->lr), keep = v_splat((T)r->keep), eps = v_splat((T)r->eps);
     const V beta1 = v_splat((T)r->beta1), rest1 = v_splat((T)(1 - r->beta1));
     const V beta2 = v_splat((T)r->beta2), rest2 = v_splat((T)(1 - r->beta2));
-    const V scale = v_splat((T)r->scale);
-    EACH_VECTOR (n, i, k) {
-        const V x = TN(update_load)(p + i, k);
-        const V gx = TN(decayed)(TN(update_load)(g + i, k), x, r);
-        const V mean = beta1 * TN(update_load)(m + i, k) + rest1 * gx;
-        const V square = beta2 * TN(update_load)(v + i, k) + rest2 * (gx * gx);
-        TN(update_store)(m + i, mean, k);
-        TN(update_store)(v + i, square, k);
-        TN(update_store)(p + i, keep * x - lr * mean / (v_sqrt(square) * scale + eps), k);
-    }
+    const V gp = TN(decayed)(g, p, r);
+    *m = beta1 * *m + rest1 * gp;
+    *v = beta2 * *v + rest2 * (gp * gp);
+    const V root = v_sqrt(*v) * v_splat((T)r->scale) + v_splat((T)r->eps);
+    return v_splat((T)r->keep) * p - v_splat((T)r->lr) * *m / root;
 }
 
 /* s = alpha * s + (1 - alpha) * g**2;  p -= lr * g / (sqrt(s) + eps) */
-static void TN(rmsprop)(int64_t n, void *pp, const void *pg, void *ps, void *unused_t,
-                        const tga_update_rates *r)
+static inline V TN(rmsprop_row)(V p, V g, V *s, V *unused_t, const tga_update_rates *r)
 {
-    T *p = pp, *s = ps;
-    const T *g = pg;
-    const V lr = v_splat((T)r->lr), eps = v_splat((T)r->eps);
     const V alpha = v_splat((T)r->alpha), rest = v_splat((T)(1 - r->alpha));
-    (void)unused_t;
-    EACH_VECTOR (n, i, k) {
-        const V x = TN(update_load)(p + i, k);
-        const V gx = TN(decayed)(TN(update_load)(g + i, k), x, r);
-        const V square = alpha * TN(update_load)(s + i, k) + rest * (gx * gx);
-        TN(update_store)(s + i, square, k);
-        TN(update_store)(p + i, x - lr * gx / (v_sqrt(square) + eps), k);
-    }
+    const V gp = TN(decayed)(g, p, r);
+    *s = alpha * *s + rest * (gp * gp);
+    return p - v_splat((T)r->lr) * gp / (v_sqrt(*s) + v_splat((T)r->eps));
 }
 
 /* s += g**2;  p -= lr * g / (sqrt(s) + eps) */
-static void TN(adagrad)(int64_t n, void *pp, const void *pg, void *ps, void *unused_t,
-                        const tga_update_rates *r)
+static inline V TN(adagrad_row)(V p, V g, V *s, V *unused_t, const tga_update_rates *r)
 {
-    T *p = pp, *s = ps;
-    const T *g = pg;
-    const V lr = v_splat((T)r->lr), eps = v_splat((T)r->eps);
-    (void)unused_t;
-    EACH_VECTOR (n, i, k) {
-        const V x = TN(update_load)(p + i, k);
-        const V gx = TN(decayed)(TN(update_load)(g + i, k), x, r);
-        const V square = TN(update_load)(s + i, k) + gx * gx;
-        TN(update_store)(s + i, square, k);
-        TN(update_store)(p + i, x - lr * gx / (v_sqrt(square) + eps), k);
-    }
+    const V gp = TN(decayed)(g, p, r);
+    *s = *s + gp * gp;
+    return p - v_splat((T)r->lr) * gp / (v_sqrt(*s) + v_splat((T)r->eps));
 }
+
+/* s and t are what the rows remember, or NULL */
+#ifndef UPDATE
+#define UPDATE(name, s, t)                                                                         \
+    static void TN(name)(int64_t n, void *p, const void *g, void *ps, void *pt,                    \
+                         const tga_update_rates *r)                                                \
+    {                                                                                              \
+        (void)ps, (void)pt;                                                                        \
+        TN(update_loop)(TN(name##_row), n, p, g, s, t, r);                                         \
+    }
+#endif
+UPDATE(sgd, NULL, NULL)
+UPDATE(momentum, ps, NULL)
+UPDATE(adam, ps, pt)
+UPDATE(rmsprop, ps, NULL)
+UPDATE(adagrad, ps, NULL)
 
 /* ---- clipping -------------------------------------------------------------- */
 
@@ -129,8 +110,11 @@ static void TN(clip_value)(int64_t n, void *pg, double bound)
 {
     T *g = pg;
     const V high = v_splat((T)bound), low = -high;
-    EACH_VECTOR (n, i, k)
-        TN(update_store)(g + i, v_min(high, v_max(low, TN(update_load)(g + i, k))), k);
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL)
+        v_store(g + i, v_min(high, v_max(low, v_load(g + i))));
+    if (i < n)
+        v_store_n(g + i, v_min(high, v_max(low, v_load_n(g + i, n - i))), n - i);
 }
 
 /* g *= factor */
@@ -138,8 +122,11 @@ static void TN(clip_scale)(int64_t n, void *pg, double factor)
 {
     T *g = pg;
     const V by = v_splat((T)factor);
-    EACH_VECTOR (n, i, k)
-        TN(update_store)(g + i, TN(update_load)(g + i, k) * by, k);
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL)
+        v_store(g + i, v_load(g + i) * by);
+    if (i < n)
+        v_store_n(g + i, v_load_n(g + i, n - i) * by, n - i);
 }
 
 /* The sum of g**2, in double, so that no square of a float overflows.  Element i

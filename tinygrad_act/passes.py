@@ -80,10 +80,11 @@ def in_rows(instructions):
     if not forms:
         return instructions
     _spread_forms(instructions, forms, item)
+    instructions = _losses_in_rows(instructions, forms, item)
     for buffer, form in forms.items():
         buffer.form, buffer.item = form, item
     changed, plain = [], {}  # plain: buffer in rows -> its copy in the usual form
-    for instruction in _losses_in_rows(instructions, forms):
+    for instruction in instructions:
         if instruction.name in ("tga_linear_forward", "tga_linear_backward"):
             if instruction["w"].buffer in forms:
                 instruction = _linear_in_rows(instruction)
@@ -135,8 +136,11 @@ def in_rows(instructions):
 _DTYPE_OF_ITEM = {4: 0, 8: 1}
 
 
-def _losses_in_rows(instructions, forms):
-    """A loss of rows and its gradient, which comes right after it, as one call."""
+def _losses_in_rows(instructions, forms, item):
+    """A loss of rows and its gradient, which comes right after it, as one call.
+
+    The targets get the form of the predictions.
+    """
     changed = []
     for instruction in instructions:
         before = changed[-1] if changed else None
@@ -147,10 +151,11 @@ def _losses_in_rows(instructions, forms):
             and _same_loss(before, instruction)
             and _is_rows(instruction["x"], forms)
             and _is_rows(instruction["gx"], forms)
-            and instruction["t"].buffer not in forms
+            and _may_be_rows(instruction["t"], forms[instruction["x"].buffer], forms, item)
             and instruction["gy"].buffer.role == "constant"
         ):
-            _, rows, columns = forms[instruction["x"].buffer]
+            form = forms[instruction["t"].buffer] = forms[instruction["x"].buffer]
+            _, rows, columns = form
             given = dict(zip(PARAMETERS[instruction.name], instruction.args, strict=True))
             given |= {"rows": rows, "columns": columns, "total": before["total"]}
             args = [given[parameter] for parameter in PARAMETERS["tga_rows_loss"]]
@@ -173,6 +178,14 @@ def _same_loss(forward, backward):
 
 def _is_rows(ref, forms):
     return ref.offset == 0 and forms.get(ref.buffer, ("",))[0] == "rows"
+
+
+def _may_be_rows(ref, form, forms, item):
+    """Whether a buffer has a form already, or can get it."""
+    buffer, (_, rows, columns) = ref.buffer, form
+    whole = ref.offset == 0 and buffer.nbytes == item * rows * columns
+    free = buffer.role != "constant" and not buffer.plain
+    return whole and free and forms.get(buffer, form) == form
 
 
 def _forms_of_linear_layers(instructions):
