@@ -10,55 +10,21 @@
  * ops/, then goes the long way, which checks, explains and calls the same kernel by tga.h.
  * So nothing here is needed for a result, and the tests compare both ways bit by bit.
  *
- * This is the only file besides cffi's that speaks to Python, by its stable ABI.
+ * This file and eager.c, which applies ops and runs backward by these shortcuts, are the only ones
+ * besides cffi's that speak to Python, by its stable ABI.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <string.h>
 #include <structmember.h>
 
+#include "array.h"
 #include "kernels.h"
 
 enum {
     SMALL = 1 << 14,  /* bytes; above, the pool in memory.c saves the page faults */
     ALONE = 1 << 13,  /* elements; above, other threads of Python may run meanwhile */
-    DTYPES = 5,
 };
-
-/* What keeps elements alive: memory of our own, or an object that owns it. */
-typedef struct {
-    PyObject_HEAD
-    PyObject *weak;
-    PyObject *owner;   /* NULL if the memory is our own */
-    long long version; /* the number of the last write; -1 if it must not be written to */
-    char *start;
-    long long nbytes;
-    char inside[];     /* the elements, if they are few */
-} Memory;
-
-typedef struct {
-    PyObject_HEAD
-    PyObject *memory, *shape, *strides, *dtype;
-    PyObject *data;    /* the pointer for cffi, made when somebody asks for it; or NULL */
-    char *start;       /* the first element */
-    Py_ssize_t size;
-    int code;          /* of the dtype; see tga.h */
-} Array;
-
-typedef struct {
-    PyTypeObject *memory_type;
-    PyTypeObject *base_type;
-    PyTypeObject *array_type;       /* the class in array.py */
-    PyObject *dtype[DTYPES];        /* by code */
-    PyObject *from_buffer, *bytes;  /* of cffi: from_buffer(bytes, memory) is a pointer to it, */
-    PyObject *cast, *address;       /* and cast(address, number) one to anywhere */
-} State;
-
-static State *state_of(PyObject *module) { return PyModule_GetState(module); }
-
-static int is_float(const Array *x) { return x->code == TGA_FLOAT32 || x->code == TGA_FLOAT64; }
-
-static int is_contiguous(const Array *x) { return x->strides == Py_None; }
 
 /* ---- making ------------------------------------------------------------------------------ */
 
@@ -144,7 +110,7 @@ static Array *make(State *state, PyObject *shape, int code, Py_ssize_t size)
     return new_array(state, memory, memory ? memory->start : NULL, shape, Py_None, code, size);
 }
 
-static Array *make_like(State *state, const Array *x)
+Array *tga_array_like(State *state, const Array *x)
 {
     return make(state, x->shape, x->code, x->size);
 }
@@ -166,20 +132,6 @@ static int code_of(State *state, PyObject *dtype)
             return code;
     PyErr_Format(PyExc_TypeError, "not a DType: %R", dtype);
     return -1;
-}
-
-static int expect(const char *function, Py_ssize_t count, Py_ssize_t wanted)
-{
-    if (count == wanted)
-        return 1;
-    PyErr_Format(PyExc_TypeError, "%s: %zd arguments, not %zd", function, wanted, count);
-    return 0;
-}
-
-/* x as an Array, or NULL without an exception if it is none. */
-static Array *as_array(State *state, PyObject *x)
-{
-    return Py_TYPE(x) == state->array_type ? (Array *)x : NULL;
 }
 
 /* array_empty(shape, dtype, size): a new array with whatever the memory held before */
@@ -279,6 +231,11 @@ static PyObject *array_written(PyObject *module, PyObject *const *args, Py_ssize
     }
     for (Py_ssize_t i = 0; i < length; i++)
         ((Memory *)((Array *)PyList_GetItem(args[0], i))->memory)->version = number;
+    if (PyLong_AsLongLong(state->writes) < number) {
+        PyObject *before = state->writes;
+        state->writes = Py_NewRef(args[1]);
+        Py_DECREF(before);
+    }
     Py_RETURN_TRUE;
 }
 
@@ -433,11 +390,6 @@ static int sides(const Array *x, Py_ssize_t *rows, Py_ssize_t *columns)
     return x && is_contiguous(x) && lengths(x, rows, columns);
 }
 
-static int same_shape(const Array *x, const Array *y)
-{
-    return x->shape == y->shape || PyObject_RichCompareBool(x->shape, y->shape, Py_EQ) == 1;
-}
-
 /* The attributes of a row, at most two, if they are numbers of Python's own; else 0. */
 static int numbers(PyObject *const *args, Py_ssize_t count, double *a)
 {
@@ -457,7 +409,7 @@ static int numbers(PyObject *const *args, Py_ssize_t count, double *a)
 }
 
 /* quick_unary(row, x, attributes ...) -> y */
-static PyObject *quick_unary(PyObject *module, PyObject *const *args, Py_ssize_t count)
+PyObject *quick_unary(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     State *state = state_of(module);
     if (count < 2 || count > 4)
@@ -467,7 +419,7 @@ static PyObject *quick_unary(PyObject *module, PyObject *const *args, Py_ssize_t
     double a[2];
     if (row < 0 || !x || !is_float(x) || !is_contiguous(x) || !numbers(args + 2, count - 2, a))
         Py_RETURN_NONE;
-    Array *y = make_like(state, x);
+    Array *y = tga_array_like(state, x);
     if (!y)
         return NULL;
     int status;
@@ -476,7 +428,7 @@ static PyObject *quick_unary(PyObject *module, PyObject *const *args, Py_ssize_t
 }
 
 /* quick_unary_backward(row, gy, saved, attributes ...) -> gx */
-static PyObject *quick_unary_backward(PyObject *module, PyObject *const *args, Py_ssize_t count)
+PyObject *quick_unary_backward(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     State *state = state_of(module);
     if (count < 3 || count > 5)
@@ -487,7 +439,7 @@ static PyObject *quick_unary_backward(PyObject *module, PyObject *const *args, P
     if (row < 0 || !gy || !s || !is_float(gy) || gy->code != s->code || gy->size != s->size ||
         !is_contiguous(gy) || !is_contiguous(s) || !numbers(args + 3, count - 3, a))
         Py_RETURN_NONE;
-    Array *gx = make_like(state, gy);
+    Array *gx = tga_array_like(state, gy);
     if (!gx)
         return NULL;
     int status;
@@ -497,7 +449,7 @@ static PyObject *quick_unary_backward(PyObject *module, PyObject *const *args, P
 }
 
 /* quick_binary(row, x, y) -> z: of one shape, or one of them a single number */
-static PyObject *quick_binary(PyObject *module, PyObject *const *args, Py_ssize_t count)
+PyObject *quick_binary(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     State *state = state_of(module);
     if (!expect("quick_binary", count, 3))
@@ -514,7 +466,7 @@ static PyObject *quick_binary(PyObject *module, PyObject *const *args, Py_ssize_
         if (step_x && step_y)
             Py_RETURN_NONE;
     }
-    Array *z = make_like(state, step_x ? x : y);
+    Array *z = tga_array_like(state, step_x ? x : y);
     if (!z)
         return NULL;
     int status;
@@ -524,7 +476,7 @@ static PyObject *quick_binary(PyObject *module, PyObject *const *args, Py_ssize_
 }
 
 /* quick_add_to(row of add, total, x) -> total, having added x to it; of one shape */
-static PyObject *quick_add_to(PyObject *module, PyObject *const *args, Py_ssize_t count)
+PyObject *quick_add_to(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     State *state = state_of(module);
     if (!expect("quick_add_to", count, 3))
@@ -558,7 +510,7 @@ static int stored(const Array *x, Py_ssize_t rows, Py_ssize_t columns, int *turn
 }
 
 /* quick_matmul(x, w) -> x @ w, for two matrices, which may be transposes */
-static PyObject *quick_matmul(PyObject *module, PyObject *const *args, Py_ssize_t count)
+PyObject *quick_matmul(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     State *state = state_of(module);
     if (!expect("quick_matmul", count, 2))
@@ -584,7 +536,7 @@ static PyObject *quick_matmul(PyObject *module, PyObject *const *args, Py_ssize_
 static int wants(PyObject *parents, Py_ssize_t i) { return PyTuple_GetItem(parents, i) != Py_None; }
 
 /* quick_matmul_backward(gy, x, w, parents) -> (gx or None, gw or None) */
-static PyObject *quick_matmul_backward(PyObject *module, PyObject *const *args, Py_ssize_t count)
+PyObject *quick_matmul_backward(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     State *state = state_of(module);
     if (!expect("quick_matmul_backward", count, 4))
@@ -599,14 +551,14 @@ static PyObject *quick_matmul_backward(PyObject *module, PyObject *const *args, 
     Array *gx = NULL, *gw = NULL;
     int status = TGA_OK;
     if (wants(parents, 0)) { /* gx = gy @ w.T */
-        if (!(gx = make_like(state, x)))
+        if (!(gx = tga_array_like(state, x)))
             return NULL;
         RUN(status, m * n * k,
             tga_gemm(gy->code, 0, 1, m, k, n, 1.0, gy->start, n ? n : 1, w->start, n ? n : 1, 0.0,
                      gx->start, k ? k : 1, NULL));
     }
     if (wants(parents, 1) && status == TGA_OK) { /* gw = x.T @ gy */
-        if (!(gw = make_like(state, w))) {
+        if (!(gw = tga_array_like(state, w))) {
             drop(gx);
             return NULL;
         }
@@ -623,7 +575,7 @@ static PyObject *quick_matmul_backward(PyObject *module, PyObject *const *args, 
 }
 
 /* quick_linear(x, w, b) -> x @ w.T + b, for matrices x and w */
-static PyObject *quick_linear(PyObject *module, PyObject *const *args, Py_ssize_t count)
+PyObject *quick_linear(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     State *state = state_of(module);
     if (!expect("quick_linear", count, 3))
@@ -645,7 +597,7 @@ static PyObject *quick_linear(PyObject *module, PyObject *const *args, Py_ssize_
 }
 
 /* quick_linear_backward(gy, x, w, shape of b, parents) -> (gx, gw, gb), None where not wanted */
-static PyObject *quick_linear_backward(PyObject *module, PyObject *const *args, Py_ssize_t count)
+PyObject *quick_linear_backward(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     State *state = state_of(module);
     if (!expect("quick_linear_backward", count, 5))
@@ -660,8 +612,8 @@ static PyObject *quick_linear_backward(PyObject *module, PyObject *const *args, 
         Py_RETURN_NONE;
     Array *gx = NULL, *gw = NULL, *gb = NULL;
     int status = TGA_NO_MEMORY;
-    if ((!wants(parents, 0) || (gx = make_like(state, x))) &&
-        (!wants(parents, 1) || (gw = make_like(state, w))) &&
+    if ((!wants(parents, 0) || (gx = tga_array_like(state, x))) &&
+        (!wants(parents, 1) || (gw = tga_array_like(state, w))) &&
         (!wants(parents, 2) || (gb = make(state, args[3], gy->code, n))))
         RUN(status, m * n * k,
             tga_linear_backward(gy->code, m, n, k, gy->start, x->start, w->start,
@@ -717,7 +669,7 @@ static PyObject *quick_loss_backward(PyObject *module, PyObject *const *args, Py
     if (row < 0 || !gy || !x || !t || !is_float(x) || x->code != t->code || x->code != gy->code ||
         gy->size != 1 || !is_contiguous(x) || !is_contiguous(t) || !same_shape(x, t))
         Py_RETURN_NONE;
-    Array *gx = make_like(state, x);
+    Array *gx = tga_array_like(state, x);
     if (!gx)
         return NULL;
     int status;
@@ -746,7 +698,6 @@ static PyObject *configure(PyObject *module, PyObject *const *args, Py_ssize_t c
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
-#define FUNCTION(name) {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, NULL}
 static PyMethodDef functions[] = {
     FUNCTION(configure),
     FUNCTION(array_empty),
@@ -773,7 +724,10 @@ static int execute(PyObject *module)
     State *state = state_of(module);
     state->memory_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &memory_spec, NULL);
     state->base_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &array_spec, NULL);
-    if (!state->memory_type || !state->base_type)
+    state->writes = PyLong_FromLong(0);
+    if (!state->memory_type || !state->base_type || !state->writes)
+        return -1;
+    if (!tga_eager_types(module) || PyModule_AddFunctions(module, tga_eager_functions) < 0)
         return -1;
     return PyModule_AddObjectRef(module, "ArrayBase", (PyObject *)state->base_type);
 }

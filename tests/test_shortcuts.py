@@ -1,4 +1,5 @@
-"""The shortcuts of csrc/array.c: the same bits as the long way, to which they leave the rest."""
+"""The shortcuts of csrc/array.c and eager.c: the same bits as the long way, to which they leave
+the rest."""
 
 import gc
 import weakref
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_act as tga
-from tinygrad_act import Tensor, array, kernels
+from tinygrad_act import Tensor, array, graph, kernels
 from tinygrad_act.dtype import DTYPES, float32, float64, int64
 from tinygrad_act.formula import REGISTRY
 from tinygrad_act.op import Binary, Elementwise
@@ -125,6 +126,159 @@ def test_a_matrix_is_multiplied_where_it_lies(dtype):
     assert lib.quick_matmul(large[:4, ::-1].array, large[:8].array) is None
 
 
+# ---- whole graphs: csrc/eager.c -------------------------------------------------------------
+
+STEPS = {
+    "tanh": lambda x, y, w, b: x.tanh(),
+    "neg, which saves nothing": lambda x, y, w, b: -x,
+    "of two attributes": lambda x, y, w, b: x.clamp(0.25, 0.75),
+    "add": lambda x, y, w, b: x + y,
+    "mul": lambda x, y, w, b: x * y,
+    "a number": lambda x, y, w, b: 2 * x,
+    "matmul": lambda x, y, w, b: x @ w,
+    "turned matmul": lambda x, y, w, b: x.T @ w.T,
+    "linear": lambda x, y, w, b: x.linear(w, b),
+    "a constant": lambda x, y, w, b: x * y.detach(),
+    "a view": lambda x, y, w, b: x.T,
+    "a row": lambda x, y, w, b: x + y[1],
+    "no shortcut": lambda x, y, w, b: x.softmax(),
+    "written to since": lambda x, y, w, b: x.detach().clone().fill_(0.5) * y,
+}
+
+
+def grown(steps, w, b):
+    """A value made by steps, each of which takes any two of the earlier ones."""
+    values = [w, w * 0.5]
+    for kind, i, j in steps:
+        values.append(STEPS[kind](values[i % len(values)], values[j % len(values)], w, b))
+    return values[-1]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 9), st.integers(0, 9)),
+        min_size=1,
+        max_size=12,
+    ),
+    st.sampled_from(["float32", "float64"]),
+    st.sampled_from(["sum", "given", "twice", "added"]),
+)
+def test_graphs(steps, dtype, kind):
+    rng = np.random.default_rng(1)
+    start = [numbers(rng, shape, dtype) for shape in [(3, 3), (3,)]]
+
+    def run():
+        w, b = [Tensor(x, requires_grad=True) for x in start]
+        y = grown(steps, w, b)
+        if not y.requires_grad:
+            return [y]
+        if kind == "given":
+            y.backward(tga.full_like(y, 0.75))
+        else:
+            total = y.sum()
+            total.backward(retain_graph=kind == "twice")
+            if kind == "twice":
+                total.backward()
+            elif kind == "added":
+                grown(steps, w, b).sum().backward()
+        return [y, w.grad, b.grad]
+
+    assert_same_bits(run)
+
+
+def test_what_is_written_down():
+    """The Nodes are those of the long way."""
+    x, w = [Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=kind) for kind in (True, False)]
+    b = Tensor([1.0, 2.0], requires_grad=True)
+
+    def seen(value):
+        return value.shape if type(value) is array.Array else ("shape", value)
+
+    for make in (
+        lambda: x.tanh(),
+        lambda: x.leaky_relu(0.5),
+        lambda: x.clamp(max=2.0),
+        lambda: x * w,
+        lambda: w @ x,
+        lambda: x.linear(w, b),
+    ):
+        nodes = []
+        for way in (nullcontext(), kernels.no_shortcuts()):
+            with way:
+                y = make()
+                assert type(y) is Tensor and type(y.node) is graph.Node
+                assert y.node.saved[0] is y.array or y.node.saved[0] == y.shape
+                nodes.append(y.node)
+        short, long = nodes
+        assert (short.op, short.parents, short.attrs) == (long.op, long.parents, long.attrs)
+        assert short.time == long.time == array.writes
+        assert [*map(seen, short.saved)] == [*map(seen, long.saved)]
+    assert w.tanh().node is None
+    with tga.no_grad():
+        assert x.tanh().node is None
+
+
+def test_gradients_share_no_memory():
+    """Of a sum both terms get the gradient of the result: the seed itself."""
+    x, y = Tensor([1.0, 2.0], requires_grad=True), Tensor([3.0, 4.0], requires_grad=True)
+    seed = tga.full_like(x, 1.0)
+    for way in (nullcontext(), kernels.no_shortcuts()):
+        with way:
+            x.grad = y.grad = None
+            (x + y).backward(seed)
+            assert len({one.array.memory for one in (x.grad, y.grad, seed)}) == 3
+            assert x.grad.tolist() == y.grad.tolist() == [1.0, 1.0]
+
+
+def test_memory_goes_with_backward():
+    gc.disable()  # by counting references alone
+    try:
+        x = Tensor([1.0, 2.0], requires_grad=True)
+        y = x.exp()
+        z = (y * y).sum()
+        kept = [weakref.ref(y.node.saved[0].memory), weakref.ref(y.node), weakref.ref(y)]
+        del y
+        assert kept[2]() is None and kept[0]() is not None
+        z.backward()
+        assert kept[0]() is None and kept[1]() is not None
+        del z
+        assert kept[1]() is None
+    finally:
+        gc.enable()
+
+
+def test_backward_by_shortcut_leaves_errors_to_the_long_way():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y = x.exp()
+    for wrong in (None, Tensor([1.0]), Tensor([1.0, 2.0], dtype="float64"), [1.0, 2.0], "1"):
+        assert lib.quick_backward(y, wrong, False) is None
+    assert lib.quick_backward(x, None, False) is lib.quick_backward(x.detach(), None, False) is None
+    y.backward(y)
+    assert lib.quick_backward(y, y.detach(), False) is None, "freed"
+    y = x.exp().tanh()
+    with tga.no_grad():
+        y.fill_(0.5)
+    with pytest.raises(RuntimeError, match="tanh .* was written to in place"):
+        lib.quick_backward(y, y.detach(), False)
+
+
+def test_an_op_without_shortcut_is_declined():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    tanh, clamp = REGISTRY["tanh"], REGISTRY["clamp"]
+    assert lib.quick_apply(REGISTRY["sum"].known, REGISTRY["sum"], {}, x) is None
+    assert lib.quick_apply(tanh.known, tanh, {}, x) is not None
+    assert lib.quick_apply(tanh.known, tanh, {}, x.array) is None
+    assert lib.quick_apply(tanh.known, tanh, {}, x, x) is None
+    assert lib.quick_apply(tanh.known, tanh, None, x) is None
+    for attrs in ({"min": None, "max": 1.0}, {"min": "0", "max": 1.0}, dict.fromkeys("abc", 1.0)):
+        assert lib.quick_apply(clamp.known, clamp, attrs, x) is None
+    for wrong in (("unarily", 0, (True, True), 0), ("unary", 0, (True,), 0)):
+        with pytest.raises(ValueError, match="known"):
+            lib.known(*wrong)
+
+
+# ---- what is declined -----------------------------------------------------------------------
+
 DECLINED = {
     "turned": lambda a: a((2, 3)).T,
     "integers": lambda a: Tensor([[1, 2], [3, 4]], dtype="int64"),
@@ -169,8 +323,8 @@ def test_two_dtypes_or_shapes_are_declined():
 
 def test_wrong_use_raises():
     x = array.empty((2,), float32, 2)
-    names = [name for name in vars(lib) if name.startswith(("array_", "quick_"))]
-    assert len(names) >= 11
+    names = [name for name in vars(lib) if name.startswith(("array_", "quick_", "known"))]
+    assert len(names) >= 14
     for name in names:
         with pytest.raises(TypeError, match=f"{name}: .* arguments"):
             getattr(lib, name)(*[x] * 20)

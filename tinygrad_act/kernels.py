@@ -5,7 +5,7 @@ compiled extension, hands out memory, chooses the instruction set and the number
 of threads, and turns a status of C into an exception.  The kernels themselves
 are re-exported as they are (``lib.tga_...``): the callers in ``ops/`` have
 checked shapes and dtypes by then, and nothing is checked twice.  For the plain cases of
-what small nets are made of there are shortcuts, ``lib.quick_...``: see csrc/array.c.
+what small nets are made of there are shortcuts, ``lib.quick_...``: see csrc/array.c and eager.c.
 """
 
 import os
@@ -40,7 +40,7 @@ ArrayBase = _array.ArrayBase
 # declines the shortcuts, for they call their kernel in C.
 lib = SimpleNamespace(**{name: getattr(_kernels.lib, name) for name in dir(_kernels.lib)})
 for _name in dir(_array):
-    if _name.startswith(("array_", "quick_", "unchanged")):
+    if _name.startswith(("array_", "quick_", "unchanged", "known")):
         setattr(lib, _name, getattr(_array, _name))
 
 if _SOURCES not in (None, ffi.string(lib.tga_source_hash()).decode()):
@@ -68,6 +68,11 @@ def refuse_in_capture(what):
 def configure(array_type, dtypes):
     """Tell csrc/array.c which class arrays have, and the dtypes in the order of their codes."""
     _array.configure(array_type, dtypes, ffi.from_buffer, BYTES, ffi.cast, ADDRESS)
+
+
+def configure_engine(tensor, node, leaf, mode, pull_back, convert, add):
+    """Tell csrc/eager.c the classes of the graph, and what it asks of Python; add is a row."""
+    _array.configure_engine(tensor, node, leaf, mode, pull_back, convert, add)
 
 
 def write_bytes(pointer, content):

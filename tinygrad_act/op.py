@@ -89,6 +89,7 @@ class Op:
     variadic = False  # whether it takes any number of inputs
     indices = ()  # which inputs are integers that name places; they may be given as lists
     composed = False  # whether it is made of other ops, and has no derivative of its own
+    known = None  # what csrc/eager.c knows of it, if its kernel has a shortcut
 
     def __init__(self, name, inputs, output, saves, attrs, max_ulp, kinks, conventions):
         if name in REGISTRY:
@@ -107,9 +108,8 @@ class Op:
         self.conventions = conventions
         self._arity = -1 if self.variadic else len(self.inputs)
         needed = saves.split()
-        self.keep = _keep_shapes
-        if not self.variadic:
-            self.keep = _keeper(*[name in needed for name in (output, *self.inputs)])
+        self.whole = tuple([name in needed for name in (output, *self.inputs)])
+        self.keep = _keep_shapes if self.variadic else _keeper(*self.whole)
         given = [*self.inputs, *[f"{name}={value!r}" for name, value in self.defaults.items()]]
         self.__doc__ = f"{name}({'*' * self.variadic}{', '.join(given)})\n\n{conventions}"
         unknown = set(saves.split()) - {output, *self.inputs}
@@ -296,6 +296,9 @@ class Elementwise(Op):
         if self.row >= 0 and not set(kernels.row_saves(self.row)) <= set(saves.split()):
             raise ValueError(f"{name}: the C row saves {kernels.row_saves(self.row)!r}")
         self.row_reads_y = self.row >= 0 and kernels.row_saves(self.row) == "y"
+        if self.row >= 0:
+            reads = "yx".find(kernels.row_saves(self.row) or "-")
+            self.known = lib.known("unary", self.row, self.whole, reads)
 
     def forward(self, x, **attrs):
         if (y := lib.quick_unary(self.row, x, *attrs.values())) is not None:
@@ -438,6 +441,8 @@ class Binary(Op):
         self.promotes = 0 if self.compares else 1
         self.on_integers = on_integers
         self.row = kernels.find("compare" if self.compares else "binary", name)
+        if not self.compares:
+            self.known = lib.known("binary", self.row, self.whole, -1)
 
     def forward(self, x, y):
         if not self.compares and (z := lib.quick_binary(self.row, x, y)) is not None:
@@ -565,6 +570,8 @@ class General(Op):
     fused : function (parents, gy, y, *inputs, **attrs) -> tuple of Arrays, optional
         The same by kernels, for first derivatives; None in `parents` marks an input
         whose gradient nobody wants.
+    known : str, optional
+        What csrc/eager.c calls it, where `forward` and `fused` have shortcuts.
     promotes : int
         From which input on (1 is the first) they meet in one dtype; 0 for none.
     indices : str
@@ -588,6 +595,7 @@ class General(Op):
         output="y",
         attrs=None,
         fused=None,
+        known=None,
         promotes=0,
         indices="",
         by_element=None,
@@ -601,6 +609,8 @@ class General(Op):
         super().__init__(
             name, inputs.lstrip("*"), output, saves, attrs, max_ulp, kinks or {}, conventions
         )
+        if known:
+            self.known = lib.known(known, None, self.whole, -1)
         self.forward = forward
         self.vjp = vjp
         self.fused = fused

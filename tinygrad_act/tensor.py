@@ -7,7 +7,8 @@ derivative travels in ``graph.py``.
 To follow one value: ``x.tanh()`` calls `_unary`, which lets the record's `forward` run
 the C kernel on the array and writes down a `Node`.  ``y.backward()`` hands the graph to
 `graph.backward`, which asks `_pull_back` for each node; that calls the record's
-`backward`, and so the C kernel of the derivative.
+`backward`, and so the C kernel of the derivative.  In the plain case ``lib.quick_apply`` and
+``lib.quick_backward`` do the same in one call each, to the same bits: see csrc/eager.c.
 """
 
 from operator import attrgetter
@@ -328,6 +329,8 @@ class Tensor:
         """
         if self.node is None:
             raise RuntimeError("backward: this tensor does not depend on any that requires_grad")
+        if not (create_graph or hooks.in_use) and lib.quick_backward(self, gradient, retain_graph):
+            return
         seed = _seed(self, gradient, "backward", create_graph)
         if create_graph:
             _run_recorded({self.node: seed}, retain_graph)
@@ -915,6 +918,8 @@ def _wrap(array, node):
 
 def _unary(op, x, attrs=_NO_ATTRS):
     """Apply an op of one input."""
+    if (result := lib.quick_apply(op.known, op, attrs, x)) is not None:
+        return result
     array = x.array
     y = op.forward(array, **attrs) if attrs else op.forward(array)
     tensor = _new(Tensor)  # _wrap, written out: every op comes by here
@@ -930,6 +935,8 @@ def _unary(op, x, attrs=_NO_ATTRS):
 
 def _ternary(op, x, y, z):
     """Apply an op of three Tensors."""
+    if (result := lib.quick_apply(op.known, op, _NO_ATTRS, x, y, z)) is not None:
+        return result
     a, b, c = x.array, y.array, z.array
     if a.dtype is not b.dtype or b.dtype is not c.dtype:
         return apply(op, (x, y, z), _NO_ATTRS)
@@ -947,6 +954,8 @@ def _ternary(op, x, y, z):
 
 def _binary(op, x, y, attrs=_NO_ATTRS):
     """Apply an op of two inputs, one of which may be a number or a NumPy array."""
+    if (result := lib.quick_apply(op.known, op, attrs, x, y)) is not None:
+        return result
     if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
         try:
             x, y = _operands(x, y)
@@ -1274,6 +1283,11 @@ def _pull_back(node, gy):
     if _array.writes != node.time:
         _check_fresh(node)
     return node.op.backward(node.parents, gy, node.saved, node.attrs)
+
+
+kernels.configure_engine(
+    Tensor, graph.Node, graph.Leaf, graph.mode, _pull_back, convert, arith.add.row
+)
 
 
 def _pull_back_recorded(node, gy):

@@ -1,0 +1,104 @@
+/* array.h: what the two files that speak to Python share: an Array and its memory, the state of
+ * the module, and the shortcuts.  Python.h comes before it.
+ */
+#ifndef TGA_ARRAY_H
+#define TGA_ARRAY_H
+
+#include "tga.h"
+
+enum { DTYPES = 5 };
+
+/* What keeps elements alive: memory of our own, or an object that owns it. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *weak;
+    PyObject *owner;   /* NULL if the memory is our own */
+    long long version; /* the number of the last write; -1 if it must not be written to */
+    char *start;
+    long long nbytes;
+    char inside[];     /* the elements, if they are few */
+} Memory;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *memory, *shape, *strides, *dtype;
+    PyObject *data;    /* the pointer for cffi, made when somebody asks for it; or NULL */
+    char *start;       /* the first element */
+    Py_ssize_t size;
+    int code;          /* of the dtype; see tga.h */
+} Array;
+
+/* A slot of a class written in Python: its descriptor, and what that does to get and set it. */
+typedef struct {
+    PyObject *descriptor;
+    descrgetfunc get;
+    descrsetfunc set;
+} Field;
+
+/* The classes in graph.py and tensor.py, as far as eager.c makes and reads their objects. */
+typedef struct {
+    PyTypeObject *tensor, *node, *leaf;
+    allocfunc new_tensor, new_node;
+    Field array, tensor_node;                 /* of a Tensor */
+    Field op, parents, saved, attrs, time;    /* of a Node */
+    Field grad;                               /* of a Leaf */
+    PyObject *mode, *recording;               /* graph.mode, and the attribute's name */
+    PyObject *pull_back, *convert;            /* functions of tensor.py and array.py */
+    PyObject *known, *add_row;                /* the name of an op's attribute; the row of add */
+} Engine;
+
+typedef struct {
+    PyTypeObject *memory_type;
+    PyTypeObject *base_type;
+    PyTypeObject *array_type;       /* the class in array.py */
+    PyTypeObject *known_type;       /* what C knows of an op: see eager.c */
+    PyObject *dtype[DTYPES];        /* by code */
+    PyObject *from_buffer, *bytes;  /* of cffi: from_buffer(bytes, memory) is a pointer to it, */
+    PyObject *cast, *address;       /* and cast(address, number) one to anywhere */
+    PyObject *writes;               /* the number of the last write in place, of all */
+    Engine engine;
+} State;
+
+static inline State *state_of(PyObject *module) { return PyModule_GetState(module); }
+
+static inline int is_float(const Array *x)
+{
+    return x->code == TGA_FLOAT32 || x->code == TGA_FLOAT64;
+}
+
+static inline int is_contiguous(const Array *x) { return x->strides == Py_None; }
+
+static inline int expect(const char *function, Py_ssize_t count, Py_ssize_t wanted)
+{
+    if (count == wanted)
+        return 1;
+    PyErr_Format(PyExc_TypeError, "%s: %zd arguments, not %zd", function, wanted, count);
+    return 0;
+}
+
+/* x as an Array, or NULL without an exception if it is none. */
+static inline Array *as_array(State *state, PyObject *x)
+{
+    return Py_TYPE(x) == state->array_type ? (Array *)x : NULL;
+}
+
+static inline int same_shape(const Array *x, const Array *y)
+{
+    return x->shape == y->shape || PyObject_RichCompareBool(x->shape, y->shape, Py_EQ) == 1;
+}
+
+/* array.c: a new array of the shape and dtype of x, in C order, of undefined content. */
+Array *tga_array_like(State *state, const Array *x);
+
+/* array.c: the shortcuts that eager.c calls, too; `args` are what Python gives them. */
+typedef PyObject *Shortcut(PyObject *module, PyObject *const *args, Py_ssize_t count);
+Shortcut quick_unary, quick_unary_backward, quick_binary, quick_add_to, quick_matmul,
+    quick_matmul_backward, quick_linear, quick_linear_backward;
+
+/* eager.c */
+extern PyMethodDef tga_eager_functions[];
+int tga_eager_types(PyObject *module);
+
+#define FUNCTION(name) {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, NULL}
+
+#endif
