@@ -257,7 +257,7 @@ def test_batches_of_one_tensor_and_misuse():
         data.batches((Tensor([1.0, 2.0]), Tensor([1.0, 2.0, 3.0])), 1)
     with pytest.raises(ValueError, match=r"the shapes are \(\)"):
         data.batches(Tensor(1.0), 1)
-    with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="batch_size must be a whole number of at least 1, not 0"):
         data.batches(Tensor([1.0]), 0)
     with pytest.raises(TypeError, match="must be Tensors, not list"):
         data.batches([[1.0]], 1)

@@ -207,10 +207,11 @@ def test_convolution_is_the_op(options, shape):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: nn.Conv2d(1, 1, 0), "Conv2d: channels and size must be .*, not 1, 1 and 0"),
-        (lambda: nn.Conv2d(1, 2, (3, 0)), r"Conv2d: .*, not 1, 2 and \(3, 0\)"),
-        (lambda: nn.Conv2d(0, 1, 3), "Conv2d: .*, not 0, 1 and 3"),
-        (lambda: nn.MaxoutLinear(3, 4, pieces=0), "MaxoutLinear: .*pieces.*, not 3, 4 and 0"),
+        (lambda: nn.Linear(0, 0), "Linear: inputs must be a whole number of at least 1, not 0"),
+        (lambda: nn.Conv2d(1, 1, 0), "Conv2d: size is 0, but must be at least 1"),
+        (lambda: nn.Conv2d(1, 2, (3, 0)), r"Conv2d: size is \(3, 0\), but must be at least 1"),
+        (lambda: nn.Conv2d(0, 1, 3), "Conv2d: inputs must be .* of at least 1, not 0"),
+        (lambda: nn.MaxoutLinear(3, 4, pieces=0), "MaxoutLinear: pieces must be .*, not 0"),
     ],
 )
 def test_layers_of_size_0(make, words):

@@ -163,8 +163,28 @@ def test_slopes_are_learnt():
     y.sum().backward()
     assert layer.weight.grad.tolist() == [-4.0, -4.0]
     assert nn.PReLU()(x).tolist() == tga.leaky_relu(x.astype("float32"), slope=0.25).tolist()
-    with pytest.raises(ValueError, match="PReLU: count must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="PReLU: count must be .* of at least 1, not 0"):
         nn.PReLU(0)
+
+
+def test_slopes_are_drawn_in_training_alone():
+    layer = nn.RReLU(0.25, 0.5)
+    x = Tensor([-1.0] * 1000 + [3.0], requires_grad=True)
+    tga.manual_seed(1)
+    y = layer(x)
+    slopes = -y.numpy()[:-1]
+    assert 0.25 <= slopes.min() < 0.26 and 0.49 < slopes.max() <= 0.5 and y[-1].item() == 3.0
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [*slopes, 1.0])
+    assert not np.array_equal(layer(x).numpy(), y.numpy())  # drawn anew
+    assert layer.eval()(x).tolist() == [-0.375] * 1000 + [3.0]
+    assert repr(layer) == "RReLU(lower=0.25, upper=0.5)"
+    assert repr(nn.Activation("elu", alpha=2)) == "Activation('elu', alpha=2.0)"
+    assert repr(nn.ReLU()) == "ReLU()"
+    with pytest.raises(ValueError, match="RReLU: lower is 0.5, above upper, which is 0.25"):
+        nn.RReLU(0.5, 0.25)
+    capture = tga.capture(lambda: layer.train()(x))
+    assert np.unique(capture.replay(4).numpy()[:, 0]).size == 4
 
 
 def test_activation_that_is_not_there_lists_those_that_are():

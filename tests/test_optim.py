@@ -455,11 +455,11 @@ def test_schedules():
     [
         (lambda: optim.step_decay(0.1, 0), "every must be a whole number"),
         (lambda: optim.cosine(-0.1, 5), "lr is -0.1"),
-        (lambda: optim.one_cycle(0.1, 1), "steps must be at least 2"),
+        (lambda: optim.one_cycle(0.1, 1), "steps must be .* of at least 2"),
         (lambda: optim.one_cycle(0.1, 10, rise=1.0), "rise is 1.0"),
         (lambda: optim.warm_up(0.1, 2.5), "steps must be a whole number"),
     ],
 )
 def test_misuse_of_schedules(make, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((TypeError, ValueError), match=words):
         make()

@@ -310,9 +310,11 @@ def test_every_activation_is_a_function_and_a_module(name):
     expected = getattr(tga, name)(x).tolist()
     assert ACTIVATIONS[name] is getattr(tga, name)
     assert nn.Activation(name)(x).tolist() == expected
-    classes = {one.lower(): getattr(nn, one) for one in nn.__all__}
-    if name not in ("swish", "rrelu"):  # another name of silu; as after training alone
-        assert classes[name.replace("_", "")]()(x).tolist() == expected
+    if name != "swish":  # another name of silu
+        kind = {one.lower(): getattr(nn, one) for one in nn.__all__}[name.replace("_", "")]
+        assert kind().eval()(x).tolist() == expected
+        given = {one.name: one.default for one in inspect.signature(kind).parameters.values()}
+        assert given == getattr(ACTIVATIONS[name], "defaults", {})
 
 
 # ---- documentation --------------------------------------------------------------------------

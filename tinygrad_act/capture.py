@@ -16,6 +16,7 @@ the results are copied out.
 import threading
 
 from . import kernels
+from .arguments import whole as whole_number
 from .array import contiguous
 from .batches import DataSets, as_order, joined
 from .passes import PASSES
@@ -151,7 +152,8 @@ class Step:
         A step that was not called twice before is captured first, for which the function runs
         without lasting effect on any tensor.
         """
-        n, every = _count(n, "n", 0), _count(record_every, "record_every", 1)
+        n = whole_number("replay", "n", n, 0)
+        every = whole_number("replay", "record_every", record_every, 1)
         with self._running:
             inputs = [_as_input(x) for x in inputs] or self._inputs
             captured = self._prepared(inputs)
@@ -197,7 +199,7 @@ class Step:
         """
         with self._running:
             sets = self._data_sets(data, scale)
-            size = _count(batch_size, "batch_size", 1)
+            size = whole_number("epoch", "batch_size", batch_size, 1)
             order = as_order(order, sets.rows)
             whole, rest = divmod(order.size, size)
             parts = [(0, whole, size)] if whole else []
@@ -352,12 +354,6 @@ def _as_input(x):
 
 def _listed(key):
     return ", ".join(f"{dtype} of shape {shape}" for shape, dtype in key) or "none"
-
-
-def _count(n, name, least):
-    if not isinstance(n, int) or isinstance(n, bool) or n < least:
-        raise ValueError(f"replay: {name} must be a whole number of at least {least}, not {n!r}")
-    return n
 
 
 def _floats(values, n):

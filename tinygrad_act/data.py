@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path
 from random import Random
 
+from .arguments import number, whole
 from .array import is_numpy
 from .dtype import float64
 from .ops.random import Generator, uniform
@@ -133,11 +134,9 @@ def gauss(n=500, noise=0.0, seed=0):
 
 
 def _random(name, n, noise, seed):
-    if not isinstance(n, int) or n < 1:
-        raise ValueError(f"{name}: n must be a whole number of at least 1, not {n!r}")
-    if not noise >= 0:
-        raise ValueError(f"{name}: noise is {noise}, but must not be negative")
-    return Random(seed)
+    whole(name, "n", n, least=1)
+    number(name, "noise", noise, 0)
+    return Random(whole(name, "seed", seed))
 
 
 def _classes(points, classes):
@@ -346,6 +345,8 @@ def permutation(n, seed=0, epoch=0):
     """
     import numpy
 
+    whole("permutation", "n", n, least=0)
+    seed, epoch = whole("permutation", "seed", seed), whole("permutation", "epoch", epoch)
     generator = Generator((seed % (1 << 32)) << 32 | epoch % (1 << 32))
     keys = uniform((n,), 0.0, 1.0, float64, "permutation", generator)
     order = numpy.argsort(_wrap(keys, None).numpy(), kind="stable")
@@ -411,14 +412,16 @@ def _batches(data, batch_size, rows, order):
 
 
 def check_batch_size(name, batch_size):
-    """Raise ValueError unless `batch_size` is a whole number of at least 1."""
-    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
-        raise ValueError(f"{name}: batch_size must be at least 1, not {batch_size!r}")
+    """Raise TypeError or ValueError unless `batch_size` is a whole number of at least 1."""
+    whole(name, "batch_size", batch_size, least=1)
 
 
 def checked_rows(name, data):
     """`data` as a tuple of Tensors, and the number of rows that each of them has."""
-    data = (data,) if isinstance(data, Tensor) else tuple(data)
+    data = (data,) if isinstance(data, Tensor) else data
+    if not isinstance(data, (tuple, list)):
+        raise TypeError(f"{name}: data must be Tensors, not {type(data).__name__}")
+    data = tuple(data)
     for x in data:
         if not isinstance(x, Tensor):
             raise TypeError(f"{name}: data must be Tensors, not {type(x).__name__}")
@@ -450,6 +453,7 @@ def split(data, share, seed=0):
     ((7, 2), (3, 1))
     """
     data, rows = checked_rows("split", data)
+    share = number("split", "share", share)
     if not 0 < share < 1 or not 0 < round(rows * share) < rows:
         raise ValueError(f"split: a share of {share} of {rows} rows leaves nothing for one part")
     order = permutation(rows, seed).numpy()

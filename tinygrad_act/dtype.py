@@ -83,7 +83,7 @@ def as_dtype(spec):
         return _PYTHON[spec]
     name = spec if isinstance(spec, str) else None
     numpy = sys.modules.get("numpy")
-    if name not in _BY_NAME and numpy is not None:
+    if name not in _BY_NAME and spec is not None and numpy is not None:  # None is NumPy's default
         try:
             numpy_dtype = numpy.dtype(spec)
         except TypeError:

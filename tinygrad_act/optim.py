@@ -2,6 +2,7 @@
 
 import math
 
+from .arguments import flag, function, number, whole
 from .creation import full, zeros
 from .ops import update
 from .state import restore
@@ -56,7 +57,7 @@ class Optimizer:
 
     @lr.setter
     def lr(self, value):
-        self.lr_tensor.fill_(_not_negative(type(self).__name__, "lr", value))
+        self.lr_tensor.fill_(number(type(self).__name__, "lr", value, 0))
 
     def step(self):
         """Update every parameter that has a gradient."""
@@ -141,7 +142,13 @@ class Optimizer:
 
 
 def _checked_parameters(owner, parameters):
-    parameters = list(parameters)
+    if isinstance(parameters, Tensor):
+        raise TypeError(f"{owner}: parameters must be several Tensors; of one, write [x]")
+    try:
+        parameters = list(parameters)
+    except TypeError:
+        hint = "; write model.parameters()" if hasattr(parameters, "parameters") else ""
+        raise TypeError(f"{owner}: parameters must be Tensors, not {parameters!r}{hint}") from None
     if not parameters:
         raise ValueError(f"{owner}: there are no parameters")
     for p in parameters:
@@ -159,20 +166,11 @@ def _checked_parameters(owner, parameters):
     return parameters
 
 
-def _not_negative(owner, name, value):
-    if not isinstance(value, (float, int)):
-        raise TypeError(f"{owner}: {name} must be a number, not {value!r}")
-    if not value >= 0:
-        raise ValueError(f"{owner}: {name} is {value}, but must not be negative")
-    return value
-
-
 def _fraction(owner, name, value):
-    if not isinstance(value, (float, int)):
-        raise TypeError(f"{owner}: {name} must be a number, not {value!r}")
-    if not 0 <= value < 1:
-        raise ValueError(f"{owner}: {name} is {value}, but must be at least 0 and below 1")
-    return value
+    """Of a running mean how much stays: from 0 on, and below 1, which would never move."""
+    if number(owner, name, value, 0, 1) == 1:
+        raise ValueError(f"{owner}: {name} is {value}, but must be below 1")
+    return float(value)
 
 
 class SGD(Optimizer):
@@ -208,10 +206,11 @@ class SGD(Optimizer):
     """
 
     def __init__(self, parameters, lr, momentum=0.0, weight_decay=0.0, nesterov=False):
-        settings = {"weight_decay": _not_negative("SGD", "weight_decay", weight_decay)}
-        _not_negative("SGD", "momentum", momentum)
+        settings = {"weight_decay": number("SGD", "weight_decay", weight_decay, 0)}
+        momentum = number("SGD", "momentum", momentum, 0)
+        flag("SGD", "nesterov", nesterov)
         if momentum:
-            settings |= {"momentum": momentum, "nesterov": bool(nesterov)}
+            settings |= {"momentum": momentum, "nesterov": nesterov}
         elif nesterov:
             raise ValueError("SGD: nesterov needs a momentum above 0")
         super().__init__(parameters, lr, update.momentum if momentum else update.sgd, settings)
@@ -268,8 +267,8 @@ def _adam_settings(owner, betas, eps, weight_decay):
     return {
         "beta1": _fraction(owner, "betas[0]", beta1),
         "beta2": _fraction(owner, "betas[1]", beta2),
-        "eps": _not_negative(owner, "eps", eps),
-        "weight_decay": _not_negative(owner, "weight_decay", weight_decay),
+        "eps": number(owner, "eps", eps, 0),
+        "weight_decay": number(owner, "weight_decay", weight_decay, 0),
     }
 
 
@@ -291,8 +290,8 @@ class RMSprop(Optimizer):
     def __init__(self, parameters, lr=0.01, alpha=0.99, eps=1e-8, weight_decay=0.0):
         settings = {
             "alpha": _fraction("RMSprop", "alpha", alpha),
-            "eps": _not_negative("RMSprop", "eps", eps),
-            "weight_decay": _not_negative("RMSprop", "weight_decay", weight_decay),
+            "eps": number("RMSprop", "eps", eps, 0),
+            "weight_decay": number("RMSprop", "weight_decay", weight_decay, 0),
         }
         super().__init__(parameters, lr, update.rmsprop, settings)
 
@@ -315,8 +314,8 @@ class Adagrad(Optimizer):
 
     def __init__(self, parameters, lr=0.01, eps=1e-10, weight_decay=0.0):
         settings = {
-            "eps": _not_negative("Adagrad", "eps", eps),
-            "weight_decay": _not_negative("Adagrad", "weight_decay", weight_decay),
+            "eps": number("Adagrad", "eps", eps, 0),
+            "weight_decay": number("Adagrad", "weight_decay", weight_decay, 0),
         }
         super().__init__(parameters, lr, update.adagrad, settings)
 
@@ -350,8 +349,8 @@ def clip_grad_value_(parameters, clip_value):
     >>> p.grad.tolist()
     [0.5, -0.25]
     """
-    _not_negative("clip_grad_value_", "clip_value", clip_value)
-    update.clip_value(_gradients("clip_grad_value_", parameters), clip_value)
+    number("clip_grad_value_", "clip_value", clip_value, 0)
+    update.clip_value(_gradients("clip_grad_value_", parameters), float(clip_value))
 
 
 def clip_grad_norm_(parameters, max_norm):
@@ -381,7 +380,7 @@ def clip_grad_norm_(parameters, max_norm):
     >>> clip_grad_norm_([p], 5.0).item(), p.grad.tolist()
     (50.0, [3.0, 4.0])
     """
-    _not_negative("clip_grad_norm_", "max_norm", max_norm)
+    number("clip_grad_norm_", "max_norm", max_norm, 0)
     return _wrap(update.clip_norm(_gradients("clip_grad_norm_", parameters), max_norm), None)
 
 
@@ -407,10 +406,10 @@ class Schedule:
     """
 
     def __init__(self, rate):
-        self._rate = rate
+        self._rate = function("Schedule", "rate", rate)
 
     def __call__(self, step):
-        if step < 0:
+        if whole("Schedule", "step", step) < 0:
             raise ValueError(f"Schedule: there is no step {step}")
         return float(self._rate(step))
 
@@ -419,30 +418,24 @@ class Schedule:
         return [self(step) for step in range(start, start + n)]
 
 
-def _steps(name, argument, value):
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name}: {argument} must be a whole number of at least 1, not {value!r}")
-    return value
-
-
 def constant(lr):
     """The same rate at every step."""
-    _not_negative("constant", "lr", lr)
+    number("constant", "lr", lr, 0)
     return Schedule(lambda step: lr)
 
 
 def step_decay(lr, every, factor=0.1):
     """lr * factor ** (step // every): lower by `factor` after each `every` steps."""
-    _not_negative("step_decay", "lr", lr)
-    _not_negative("step_decay", "factor", factor)
-    _steps("step_decay", "every", every)
+    number("step_decay", "lr", lr, 0)
+    number("step_decay", "factor", factor, 0)
+    whole("step_decay", "every", every, least=1)
     return Schedule(lambda step: lr * factor ** (step // every))
 
 
 def exponential(lr, factor):
     """lr * factor ** step."""
-    _not_negative("exponential", "lr", lr)
-    _not_negative("exponential", "factor", factor)
+    number("exponential", "lr", lr, 0)
+    number("exponential", "factor", factor, 0)
     return Schedule(lambda step: lr * factor**step)
 
 
@@ -457,9 +450,9 @@ def cosine(lr, steps, last=0.0):
     Source: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts"
     (2017), equation 5, one period.
     """
-    _not_negative("cosine", "lr", lr)
-    _not_negative("cosine", "last", last)
-    _steps("cosine", "steps", steps)
+    number("cosine", "lr", lr, 0)
+    number("cosine", "last", last, 0)
+    whole("cosine", "steps", steps, least=1)
     return Schedule(lambda step: _half_cosine(lr, last, step / steps))
 
 
@@ -484,13 +477,12 @@ def one_cycle(lr, steps, rise=0.3, first=None, last=None):
     Smith and Topin, "Super-convergence: very fast training of neural networks using large
     learning rates" (2018), in the form with cosines.
     """
-    _not_negative("one_cycle", "lr", lr)
-    if _steps("one_cycle", "steps", steps) < 2:
-        raise ValueError("one_cycle: steps must be at least 2")
-    if not 0 < rise < 1:
+    number("one_cycle", "lr", lr, 0)
+    whole("one_cycle", "steps", steps, least=2)
+    if not 0 < number("one_cycle", "rise", rise) < 1:
         raise ValueError(f"one_cycle: rise is {rise}, but must be above 0 and below 1")
-    first = lr / 25 if first is None else _not_negative("one_cycle", "first", first)
-    last = first / 1e4 if last is None else _not_negative("one_cycle", "last", last)
+    first = lr / 25 if first is None else number("one_cycle", "first", first, 0)
+    last = first / 1e4 if last is None else number("one_cycle", "last", last, 0)
     top = rise * steps - 1  # the step of the highest rate; perhaps between two
 
     def rate(step):
@@ -519,8 +511,9 @@ def warm_up(schedule, steps):
     >>> warm_up(0.5, 4).values(6)
     [0.125, 0.25, 0.375, 0.5, 0.5, 0.5]
     """
-    _steps("warm_up", "steps", steps)
-    schedule = schedule if isinstance(schedule, Schedule) else constant(schedule)
+    whole("warm_up", "steps", steps, least=1)
+    if not isinstance(schedule, Schedule):
+        schedule = constant(number("warm_up", "schedule", schedule, 0))
 
     def rate(step):
         if step < steps:

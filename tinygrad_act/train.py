@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import checkpoint, optim
+from .arguments import flag, function, number, whole
 from .capture import CaptureError, ReplayMismatch, capture
 from .data import batches, check_batch_size, checked_rows, permutation
 from .graph import no_grad
-from .nn import evaluating
+from .nn import Module, evaluating
 from .ops.random import default_generator
 from .tensor import Tensor
 
@@ -184,12 +185,14 @@ def fit(
     """
     data, rows = _checked_pair("data", data)
     check_batch_size("fit", batch_size)
-    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 0:
-        raise ValueError(f"fit: epochs must be a whole number from 0 on, not {epochs!r}")
+    _check_kinds(model, loss, optimizer)
+    epochs = whole("fit", "epochs", epochs, least=0)
+    seed, scale = whole("fit", "seed", seed), number("fit", "scale", scale)
     if schedule is not None and not isinstance(schedule, optim.Schedule):
         raise TypeError(f"fit: schedule must be an optim.Schedule, not {schedule!r}")
     if validation_split is not None and validation_data is not None:
         raise ValueError("fit: give validation_split or validation_data, not both")
+    callbacks = _checked_callbacks(callbacks)
     kept, held_out = _hold_out(rows, validation_split, seed)
     if held_out is not None:
         validation_data = data
@@ -274,12 +277,31 @@ def _checked_pair(name, data):
     return data, rows
 
 
+def _check_kinds(model, loss, optimizer):
+    """What makes a training must be given, and in this order."""
+    if not isinstance(model, Module):
+        raise TypeError(f"fit: model must be a Module, not {model!r}")
+    function("fit", "loss", loss)
+    if not isinstance(optimizer, optim.Optimizer):
+        raise TypeError(f"fit: optimizer must be an optim.Optimizer, not {optimizer!r}")
+
+
+def _checked_callbacks(callbacks):
+    if isinstance(callbacks, Callback):
+        raise TypeError("fit: callbacks must be a sequence; write (callback,)")
+    for one in callbacks:
+        if not isinstance(one, Callback):
+            raise TypeError(f"fit: a callback must be a train.Callback, not {one!r}")
+    return callbacks
+
+
 def _hold_out(rows, share, seed):
     """The numbers of the rows to train with, and of those held out, or None."""
     import numpy
 
     if share is None:
         return numpy.arange(rows), None
+    share = number("fit", "validation_split", share)
     if not 0 < share < 1 or not 0 < round(rows * share) < rows:
         raise ValueError(f"fit: a validation_split of {share} of {rows} rows leaves nothing")
     order = permutation(rows, seed, epoch=-1).numpy()
@@ -311,6 +333,7 @@ def _clipper(clip):
         raise ValueError(
             f'fit: clip must be ("value", bound) or ("norm", bound), not {clip!r}'
         ) from None
+    number("fit", "the bound of clip", bound, 0)
     return lambda parameters: function(parameters, bound)
 
 
@@ -581,10 +604,10 @@ class EarlyStopping(Callback):
         self, monitor="val_loss", patience=5, min_delta=0.0, mode="auto", restore_best=False
     ):
         self.monitor = monitor
-        self.patience = patience
-        self.min_delta = min_delta
+        self.patience = whole("EarlyStopping", "patience", patience, least=1)
+        self.min_delta = number("EarlyStopping", "min_delta", min_delta)
         self.sign = _sign(monitor, mode)
-        self.restore_best = restore_best
+        self.restore_best = flag("EarlyStopping", "restore_best", restore_best)
         self._forget()
 
     def _forget(self):
@@ -636,10 +659,8 @@ class Checkpoint(Callback):
     """
 
     def __init__(self, path, every=1, best=None, mode="auto"):
-        if not isinstance(every, int) or isinstance(every, bool) or every < 1:
-            raise ValueError(f"Checkpoint: every must be a whole number from 1 on, not {every!r}")
         self.path = Path(path)
-        self.every = every
+        self.every = whole("Checkpoint", "every", every, least=1)
         self.monitor = best
         self.sign = _sign(best or "", mode)
         self.best = -math.inf

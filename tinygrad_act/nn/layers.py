@@ -3,10 +3,12 @@
 from functools import partial
 from math import prod
 
-from ..creation import full, ones, zeros
+from ..arguments import flag, float_dtype, function, number, whole
+from ..creation import full, ones, uniform, zeros
 from ..graph import no_grad
-from ..op import ACTIVATIONS
-from ..ops.convolution import conv2d
+from ..op import ACTIVATIONS, Op
+from ..ops.arithmetic import where
+from ..ops.convolution import conv2d, hashable, paddings, pair
 from ..ops.dropout import alpha_dropout, dropout
 from ..ops.indexing import embedding
 from ..ops.normalisation import batch_norm, layer_norm
@@ -14,6 +16,18 @@ from ..ops.pooling import avg_pool2d, max_pool2d
 from ..tensor import Tensor
 from . import init
 from .module import Buffer, Module, Parameter
+
+
+def _sizes(owner, **sizes):
+    """The sizes of a layer, each a whole number from 1 on."""
+    return [whole(owner, name, value, least=1) for name, value in sizes.items()]
+
+
+def _checked(owner, bias, initialize, dtype):
+    """The dtype of a layer with weights, when all of this is what it should be."""
+    flag(owner, "bias", bias)
+    function(owner, "initialize", initialize)
+    return float_dtype(owner, dtype)
 
 
 class Linear(Module):
@@ -29,9 +43,16 @@ class Linear(Module):
         Fills the weight, see `nn.init`.  Default: `init.xavier`.
     dtype : str or DType
         Default: float32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For sizes that are no whole numbers or below 1, and for other arguments of a wrong kind.
     """
 
     def __init__(self, inputs, outputs, bias=True, initialize=init.xavier, dtype="float32"):
+        inputs, outputs = _sizes("Linear", inputs=inputs, outputs=outputs)
+        dtype = _checked("Linear", bias, initialize, dtype)
         self.weight = Parameter(zeros(outputs, inputs, dtype=dtype))
         initialize(self.weight)
         self.bias = Parameter(zeros(outputs, dtype=dtype)) if bias else None
@@ -66,6 +87,8 @@ class Sequential(Module):
 
     def __init__(self, *modules):
         for i, module in enumerate(modules):
+            if isinstance(module, (list, tuple)):
+                raise TypeError("Sequential: give the modules one by one: Sequential(*modules)")
             setattr(self, str(i), module if isinstance(module, Module) else Activation(module))
 
     def forward(self, x):
@@ -82,6 +105,13 @@ class Sequential(Module):
 
     def __iter__(self):
         return (module for _, module in self.children())
+
+
+def _strides(owner, **steps):
+    """Steps that are a number or a pair, each as it was given."""
+    for name, value in steps.items():
+        pair(value, name, owner, 1)
+    return steps.values()
 
 
 class Conv2d(Module):
@@ -126,12 +156,12 @@ class Conv2d(Module):
         initialize=init.he,
         dtype="float32",
     ):
-        rows, columns = size if isinstance(size, (tuple, list)) else (size, size)
-        if min(inputs, outputs, rows, columns) < 1:
-            raise ValueError(
-                f"Conv2d: channels and size must be at least 1, not {inputs}, {outputs} and {size}"
-            )
-        if groups < 1 or inputs % groups or outputs % groups:
+        inputs, outputs, groups = _sizes("Conv2d", inputs=inputs, outputs=outputs, groups=groups)
+        rows, columns = pair(size, "size", "Conv2d", 1)
+        stride, dilation = _strides("Conv2d", stride=stride, dilation=dilation)
+        paddings(hashable(padding), "Conv2d", (1, 1), (1, 1), (1, 1))
+        dtype = _checked("Conv2d", bias, initialize, dtype)
+        if inputs % groups or outputs % groups:
             raise ValueError(f"Conv2d: {inputs} and {outputs} channels make no {groups} groups")
         self.weight = Parameter(zeros(outputs, inputs // groups, rows, columns, dtype=dtype))
         initialize(self.weight)
@@ -159,6 +189,11 @@ class _Pool2d(Module):
     """A window over images, and one number for each of its places."""
 
     def __init__(self, size, stride=None, padding=0):
+        owner = type(self).__name__
+        pair(size, "size", owner, 1)
+        if stride is not None:
+            pair(stride, "stride", owner, 1)
+        pair(padding, "padding", owner, 0)
         self.attrs = {"size": size, "stride": stride, "padding": padding}
 
     def __repr__(self):
@@ -216,9 +251,7 @@ class Dropout(Module):
     """
 
     def __init__(self, p=0.5):
-        if not 0 <= p <= 1:
-            raise ValueError(f"{type(self).__name__}: p is {p}, but must be from 0 to 1")
-        self.p = p
+        self.p = number(type(self).__name__, "p", p, 0, 1)
 
     def forward(self, x):
         return dropout(x, p=self.p, training=self.training)
@@ -250,12 +283,16 @@ class _BatchNorm(Module):
     axes = ()  # how many x may have
 
     def __init__(self, channels, momentum=0.1, eps=1e-5, affine=True, dtype="float32"):
+        owner = type(self).__name__
+        (channels,) = _sizes(owner, channels=channels)
+        flag(owner, "affine", affine)
+        dtype = float_dtype(owner, dtype)
         self.weight = Parameter(ones(channels, dtype=dtype)) if affine else None
         self.bias = Parameter(zeros(channels, dtype=dtype)) if affine else None
         self.running_mean = Buffer(zeros(channels, dtype=dtype))
         self.running_var = Buffer(ones(channels, dtype=dtype))
-        self.momentum = momentum
-        self.eps = eps
+        self.momentum = number(owner, "momentum", momentum, 0, 1)
+        self.eps = number(owner, "eps", eps, 0)
 
     def forward(self, x):
         if x.ndim not in self.axes:
@@ -333,10 +370,15 @@ class LayerNorm(Module):
     """
 
     def __init__(self, shape, eps=1e-5, affine=True, dtype="float32"):
-        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
+        self.shape = tuple(whole("LayerNorm", "shape", n, least=1) for n in sizes)
+        if not self.shape:
+            raise ValueError("LayerNorm: shape is (), but must name at least one axis")
+        flag("LayerNorm", "affine", affine)
+        dtype = float_dtype("LayerNorm", dtype)
         self.weight = Parameter(ones(self.shape, dtype=dtype)) if affine else None
         self.bias = Parameter(zeros(self.shape, dtype=dtype)) if affine else None
-        self.eps = eps
+        self.eps = number("LayerNorm", "eps", eps, 0)
 
     def forward(self, x):
         return layer_norm(x, self.weight, self.bias, shape=self.shape, eps=self.eps)
@@ -372,6 +414,8 @@ class Embedding(Module):
     """
 
     def __init__(self, count, size, initialize=init.normal, dtype="float32"):
+        count, size = _sizes("Embedding", count=count, size=size)
+        dtype = _checked("Embedding", False, initialize, dtype)
         self.weight = Parameter(zeros(count, size, dtype=dtype))
         initialize(self.weight)
 
@@ -406,11 +450,10 @@ class MaxoutLinear(Module):
     """
 
     def __init__(self, inputs, outputs, pieces=2, initialize=init.xavier, dtype="float32"):
-        if min(inputs, outputs, pieces) < 1:
-            raise ValueError(
-                f"MaxoutLinear: inputs, outputs and pieces must be at least 1, not {inputs}, "
-                f"{outputs} and {pieces}"
-            )
+        inputs, outputs, pieces = _sizes(
+            "MaxoutLinear", inputs=inputs, outputs=outputs, pieces=pieces
+        )
+        dtype = _checked("MaxoutLinear", True, initialize, dtype)
         self.linear = Linear(inputs, outputs * pieces, initialize=initialize, dtype=dtype)
         self.pieces = pieces
 
@@ -453,6 +496,8 @@ class RNNCell(Module):
     """
 
     def __init__(self, inputs, units, activation="tanh", dtype="float32"):
+        inputs, units = _sizes("RNNCell", inputs=inputs, units=units)
+        dtype = float_dtype("RNNCell", dtype)
         self.input = Linear(inputs, units, dtype=dtype)
         self.recurrent = Linear(units, units, bias=False, initialize=init.orthogonal, dtype=dtype)
         self.activation = Activation(activation)
@@ -500,6 +545,8 @@ class LSTMCell(Module):
     """
 
     def __init__(self, inputs, units, dtype="float32"):
+        inputs, units = _sizes("LSTMCell", inputs=inputs, units=units)
+        dtype = float_dtype("LSTMCell", dtype)
         self.input = Linear(inputs, 4 * units, dtype=dtype)
         self.recurrent = Linear(units, 4 * units, bias=False, dtype=dtype)
         with no_grad():
@@ -542,8 +589,9 @@ class Activation(Module):
 
     Raises
     ------
-    ValueError
-        If there is no activation of that name; the message lists those there are.
+    TypeError, ValueError
+        If there is no activation of that name, in which case the message lists those there
+        are; for an attribute that it does not have, or of a wrong kind.
     """
 
     def __init__(self, name, **attrs):
@@ -554,16 +602,35 @@ class Activation(Module):
             function = getattr(Tensor, name, ACTIVATIONS[name])
         if not callable(function):
             raise TypeError(f"an activation must be a name or a function, not {function!r}")
-        self.function = partial(function, **attrs) if attrs else function
+        if isinstance(function, type) and issubclass(function, Module):
+            kind = function.__name__
+            raise TypeError(f"an activation must be a name or a function: write {kind}()")
         self.name = name
+        attrs = self._checked(attrs) if isinstance(name, str) else attrs
+        self.function = partial(function, **attrs) if attrs else function
         self.attrs = attrs
+
+    def _checked(self, attrs):
+        """The attributes, each a number where the record's default is one."""
+        op = ACTIVATIONS[self.name]
+        if not isinstance(op, Op):
+            return attrs
+        op.complete(attrs)
+        owner = self.name if type(self) is Activation else type(self).__name__
+        checks = {float: number, int: whole}
+        for name, value in attrs.items():
+            check = checks.get(type(op.defaults[name]))
+            attrs[name] = check(owner, name, value) if check else value
+        return attrs
 
     def forward(self, x):
         return self.function(x)
 
     def __repr__(self):
-        attrs = "".join(f", {name}={value}" for name, value in self.attrs.items())
-        return f"Activation({self.name!r}{attrs})"
+        attrs = [f"{name}={value}" for name, value in self.attrs.items()]
+        if type(self) is Activation:
+            attrs.insert(0, repr(self.name))
+        return f"{type(self).__name__}({', '.join(attrs)})"
 
 
 class Identity(Activation):
@@ -734,11 +801,37 @@ class Threshold(Activation):
         super().__init__("threshold", threshold=threshold, value=value)
 
 
+class RReLU(Activation):
+    """In training `leaky_relu` with a slope drawn for each element, else `rrelu`, their middle.
+
+    Parameters
+    ----------
+    lower, upper : float
+        Between which the slopes lie evenly.  Default: 1/8 and 1/3.
+
+    Notes
+    -----
+    Xu, Wang, Chen and Li, "Empirical evaluation of rectified activations in convolutional
+    network" (2015).
+    """
+
+    def __init__(self, lower=1 / 8, upper=1 / 3):
+        super().__init__("rrelu", lower=lower, upper=upper)
+        if not lower <= upper:
+            raise ValueError(f"RReLU: lower is {lower}, above upper, which is {upper}")
+
+    def forward(self, x):
+        if not self.training:
+            return super().forward(x)
+        slopes = uniform(x.shape, low=self.attrs["lower"], high=self.attrs["upper"], dtype=x.dtype)
+        return where(x > 0, x, slopes * x)
+
+
 class Maxout(Activation):
     """The activation `maxout` as a module."""
 
     def __init__(self, pieces=2):
-        super().__init__("maxout", pieces=pieces)
+        super().__init__("maxout", pieces=whole("Maxout", "pieces", pieces, least=1))
 
 
 class Softmax(Activation):
@@ -792,8 +885,8 @@ class PReLU(Module):
     """
 
     def __init__(self, count=1, slope=0.25, dtype="float32"):
-        if count < 1:
-            raise ValueError(f"PReLU: count must be at least 1, not {count}")
+        (count,) = _sizes("PReLU", count=count)
+        slope, dtype = number("PReLU", "slope", slope), float_dtype("PReLU", dtype)
         self.weight = Parameter(full(count, slope, dtype=dtype))
 
     def forward(self, x):

@@ -13,6 +13,7 @@ than 0 at the bottom or right leaves rows or columns out.
 
 from functools import lru_cache
 from math import prod
+from numbers import Integral
 
 from ..array import contiguous, empty
 from ..op import General, kernels, needs_float, register
@@ -27,7 +28,7 @@ lib = kernels.lib
 
 
 def _is_whole(value):
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def pair(value, name, op, least, ndim=2):
@@ -44,7 +45,9 @@ def pair(value, name, op, least, ndim=2):
         raise TypeError(f"{op}: {name} must be {wanted}, not {value!r}")
     if any(number < least for number in numbers):
         raise ValueError(f"{op}: {name} is {value}, but must be at least {least}")
-    return numbers
+    if any(number >= 1 << 31 for number in numbers):
+        raise ValueError(f"{op}: {name} is {value}, but must be below 2**31")
+    return tuple(map(int, numbers))
 
 
 def paddings(value, op, sizes, reach, stride):
@@ -117,8 +120,13 @@ class Window:
 
 
 def hashable(value):
-    """Lists as tuples, so that a cache can keep what follows from them."""
-    return tuple(map(hashable, value)) if isinstance(value, (list, tuple)) else value
+    """Lists as tuples, so that a cache can keep what follows from them.
+
+    What else cannot be a key is refused in the end, and only needs to be shown then.
+    """
+    if isinstance(value, (list, tuple)):
+        return tuple(map(hashable, value))
+    return repr(value) if type(value).__hash__ is None else value
 
 
 @lru_cache(maxsize=2048, typed=True)
