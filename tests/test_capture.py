@@ -479,6 +479,24 @@ def test_inputs():
     assert step.replay(1)["y"].tolist() == [28.0]  # the last inputs again
 
 
+@pytest.mark.parametrize("rows", [640, 645, 3])
+def test_results_so_far(rows):
+    """What an epoch would return is there on the way, the last short batch included."""
+    data = Tensor(np.arange(rows, dtype="float32"))
+    step = capture(lambda x: {"sum": x.sum(), "last": x[-1]})
+    seen = []
+
+    def watch(done, n, results):
+        found = results()
+        assert n == -(-rows // 10) and found["sum"].shape == found["last"].shape == (done,)
+        seen.append((done, found["last"].numpy().copy()))
+
+    whole = step.epoch([data], 10, watch=watch)["last"].numpy()
+    for done, found in seen:
+        np.testing.assert_array_equal(found, whole[:done])
+    assert seen[-1][0] == whole.size == -(-rows // 10)
+
+
 def test_progress():
     _, _, function = xor(SMALL, "tanh", lr=0.1)
     seen = []
@@ -706,7 +724,7 @@ def test_errors_in_the_function_leave_nothing_behind():
 def test_bad_arguments():
     step = capture(lambda: x.exp())
     for n in (-1, 1.5, True, "3"):
-        with pytest.raises(ValueError, match="n must be a whole number"):
+        with pytest.raises((TypeError, ValueError), match="n must be a whole number"):
             step.replay(n)
     with pytest.raises(ValueError, match="record_every"):
         step.replay(1, record_every=0)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import types
 import zipfile
 from pathlib import Path
 
@@ -225,6 +226,20 @@ def test_numbers_of_epochs_that_are_none(epochs):
 @pytest.mark.parametrize(
     ("options", "kind", "words"),
     [
+        ({"callbacks": None}, TypeError, "fit: callbacks must be a sequence, not None"),
+        ({"callbacks": train.EarlyStopping()}, TypeError, r"write \(callback,\)"),
+        ({"callbacks": [print]}, TypeError, "a callback must be a train.Callback, not <built-in"),
+        ({"clip": ("norm", "a")}, TypeError, "fit: the bound of clip must be a number, not 'a'"),
+        ({"metrics": {"f1": 3}}, TypeError, r"fit: metrics\['f1'\] must be a function, not 3"),
+        (
+            {"metrics": {"f1": lambda y, t: 0.5}},
+            TypeError,
+            "fit: f1 must return a Tensor of one number, not 0.5",
+        ),
+        ({"resume": 3}, TypeError, "fit: resume must be a path, not 3"),
+        ({"replay": "no"}, TypeError, "fit: replay must be True or False, not 'no'"),
+        ({"validation_split": "a"}, TypeError, "fit: validation_split must be a number, not 'a'"),
+        ({"seed": 1.5}, TypeError, "fit: seed must be a whole number, not 1.5"),
         ({"schedule": 0.1}, TypeError, "fit: schedule must be an optim.Schedule, not 0.1"),
         ({"metrics": "accuracy"}, TypeError, r"fit: metrics must be .*; write \('accuracy',\)"),
         (
@@ -242,6 +257,22 @@ def test_numbers_of_epochs_that_are_none(epochs):
 def test_options_of_fit_that_are_wrong(options, kind, words):
     with pytest.raises(kind, match=words):
         run_fit(small_net(), 1, **options)
+
+
+def test_what_fit_is_given_first():
+    net = small_net()
+    sgd, pair = optim.SGD(net.parameters(), 0.1), data.circle(10)
+    for model in (None, tga.sin):
+        with pytest.raises(TypeError, match="fit: model must be a Module, not"):
+            train.fit(model, pair, tga.bce, sgd, 1)
+    with pytest.raises(TypeError, match="fit: loss must be a function, not 'bce'"):
+        train.fit(net, pair, "bce", sgd, 1)
+    with pytest.raises(TypeError, match="fit: optimizer must be an optim.Optimizer, not <class"):
+        train.fit(net, pair, tga.bce, optim.SGD, 1)
+    with pytest.raises(TypeError, match=r"fit: loss must return .*, not one of shape \(10, 1\)"):
+        train.fit(net, pair, lambda y, t: tga.bce(y, t, reduction="none"), sgd, 1)
+    with pytest.raises(TypeError, match="fit: data: data must be Tensors, not NoneType"):
+        train.fit(net, None, tga.bce, sgd, 1)
 
 
 def test_nothing_to_fit():
@@ -322,6 +353,40 @@ def test_a_bar_on_a_terminal(monkeypatch, capsys):
     out, err = capsys.readouterr()
     assert "epoch 1/2" in err and "7/7" in err and "accuracy 0." in err
     assert out.startswith("epoch 1/2  loss 0.")
+
+
+class Bar:
+    """In place of tqdm's: keeps what it is told to show."""
+
+    made = []
+
+    def __init__(self, **options):
+        self.made.append(self)
+        self.options, self.shown = options, []
+
+    def set_postfix_str(self, text, refresh=True):
+        self.text = text
+
+    def refresh(self):
+        self.shown.append((self.n, self.text))
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("replay", [True, False])
+def test_a_bar_shows_the_epoch_it_is_in(monkeypatch, replay):
+    """Of a bar named after an epoch the values are those of this epoch, not of the one before."""
+    monkeypatch.setitem(sys.modules, "tqdm", types.SimpleNamespace(tqdm=Bar))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(Bar, "made", [])
+    # batches of equal size, so that the mean over batches is that over rows
+    history = run_fit(small_net(), 3, batch_size=10, progress=True, replay=replay)
+    for i, bar in enumerate(Bar.made):
+        assert bar.options["desc"] == f"epoch {i + 1}/3"
+        values = {name: values[i] for name, values in history.items()}
+        assert bar.shown[-1] == (10, train._listed(values))
+        assert all("loss 0." in text and "accuracy 0." in text for _, text in bar.shown)
 
 
 def test_without_tqdm_there_are_lines(monkeypatch, capsys):

@@ -17,7 +17,7 @@ import threading
 
 from . import kernels
 from .arguments import whole as whole_number
-from .array import contiguous
+from .array import contiguous, index_view
 from .batches import DataSets, as_order, joined
 from .passes import PASSES
 from .recorder import CaptureError, Recording
@@ -161,10 +161,11 @@ class Step:
             tables, alive = self._rates(captured, captured.plan, lr, n)
             given = [x.array.address for x in inputs]
             rates = alive and alive[1]
-            values = captured.run(captured.plan, given, tables, n, every, progress, rates)
+            report = progress and (lambda done, n, _: progress(done, n))
+            values = captured.run(captured.plan, given, tables, n, every, report, rates)
             return captured.rebuild([_wrap(y, None) for y in values])
 
-    def epoch(self, data, batch_size, order=None, scale=1.0, lr=None, progress=None):
+    def epoch(self, data, batch_size, order=None, scale=1.0, lr=None, progress=None, watch=None):
         """Do one step for each batch of some data sets, gathered in C.
 
         Parameters
@@ -183,6 +184,8 @@ class Step:
             The learning rate of each batch.
         progress : function (done, n), optional
             Called about every 50 ms with the number of batches done.
+        watch : function (done, n, results), optional
+            The same, and ``results()`` is what `epoch` would return after the batches done.
 
         Returns
         -------
@@ -222,14 +225,21 @@ class Step:
                 rates = None if lr is None else lr[done : done + steps]
                 tables, alive = self._rates(captured, plan, rates, steps)
                 tables[index_slot] = order.address + 8 * start
-                report = progress and (lambda more, _, done=done: progress(done + more, count))
+
+                def report(more, _, values, captured=captured, done=done, before=tuple(found)):
+                    if progress is not None:
+                        progress(done + more, count)
+                    if watch is not None:
+                        so_far = [*before, [index_view(y, slice(more)) for y in values]]
+                        watch(done + more, count, lambda: _results(captured, so_far))
+
                 given = [0] * len(captured.inputs)
                 found.append(captured.run(plan, given, tables, steps, 1, report, rates))
                 self._last, self._shown = captured, plan
                 done += steps
             if not found:
                 return None
-            return self._last.rebuild([_wrap(joined(ys), None) for ys in zip(*found)])
+            return _results(self._last, found)
 
     def _data_sets(self, data, scale):
         """The data sets of an epoch; those of the last one, if they are the same."""
@@ -350,6 +360,11 @@ def _as_input(x):
             "the function finds by itself, or detach() it"
         )
     return x if x.array.strides is None else _wrap(contiguous(x.array), None)
+
+
+def _results(captured, parts):
+    """What the function returns, of all batches: `parts` are those of full size, and the last."""
+    return captured.rebuild([_wrap(joined(values), None) for values in zip(*parts)])
 
 
 def _listed(key):

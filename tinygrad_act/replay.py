@@ -176,6 +176,7 @@ class Captured:
 
         `given` are the addresses of the inputs, `tables` those of what is fed at each step,
         `rates` the learning rates among it: the optimizer keeps that of the last step done.
+        `progress` is told (steps done, n, results), of which those of the steps done are there.
         Where a kernel fails, nothing is written back.
         """
         count = -(-n // every)
@@ -192,7 +193,7 @@ class Captured:
                     broken = True  # in the middle of a step: nothing is written back
                     raise
                 if progress is not None:
-                    progress(done, n)
+                    progress(done, n, values)
         finally:
             if not broken:
                 plan.end(bases)

@@ -198,14 +198,17 @@ def fit(
         validation_data = data
     elif validation_data is not None:
         validation_data, _ = _checked_pair("validation_data", validation_data)
-    metrics = _named(metrics)
+    metrics = _named(() if metrics is None else metrics)
+    flag("fit", "progress", progress), flag("fit", "replay", replay)
+    if resume is not None and not isinstance(resume, (str, Path)):
+        raise TypeError(f"fit: resume must be a path, not {resume!r}")
     clip = _clipper(clip)
 
     def outputs_of(x, t):
         if x.dtype.name == "uint8":
             x = x.astype("float32") * scale
         y = model(x)
-        return y, loss(y, t)
+        return y, _one_number("loss", loss(y, t))
 
     def step(x, t):
         optimizer.zero_grad()
@@ -214,11 +217,11 @@ def fit(
         clip(optimizer.parameters)
         optimizer.step()
         with no_grad():
-            return cost, *[metric(y, t) for metric in metrics.values()]
+            return cost, *[_one_number(name, metric(y, t)) for name, metric in metrics.items()]
 
     def evaluate(x, t):
         y, cost = outputs_of(x, t)
-        return cost, *[metric(y, t) for metric in metrics.values()]
+        return cost, *[_one_number(name, metric(y, t)) for name, metric in metrics.items()]
 
     run = Run(model, optimizer, epochs, callbacks)
     if resume is not None and Path(resume).exists():
@@ -227,7 +230,7 @@ def fit(
         for callback in run.callbacks:
             callback.begin(run)
         steps = math.ceil(len(kept) / batch_size)
-        report = _Report(run, progress, steps)
+        report = _Report(run, progress, steps, ["loss", *metrics])
         replayed = _Replayed(step, run, report) if replay else None
         while run.epoch < epochs and not run.stop:
             order = kept[permutation(len(kept), seed, run.epoch).numpy()]
@@ -286,9 +289,18 @@ def _check_kinds(model, loss, optimizer):
         raise TypeError(f"fit: optimizer must be an optim.Optimizer, not {optimizer!r}")
 
 
+def _one_number(name, value):
+    """What a loss or a metric returned, if it is what it should be."""
+    if isinstance(value, Tensor) and value.shape == ():
+        return value
+    found = f"one of shape {value.shape}" if isinstance(value, Tensor) else repr(value)
+    raise TypeError(f"fit: {name} must return a Tensor of one number, not {found}")
+
+
 def _checked_callbacks(callbacks):
-    if isinstance(callbacks, Callback):
-        raise TypeError("fit: callbacks must be a sequence; write (callback,)")
+    if not isinstance(callbacks, (tuple, list)):
+        hint = "; write (callback,)" if isinstance(callbacks, Callback) else f", not {callbacks!r}"
+        raise TypeError(f"fit: callbacks must be a sequence{hint}")
     for one in callbacks:
         if not isinstance(one, Callback):
             raise TypeError(f"fit: a callback must be a train.Callback, not {one!r}")
@@ -311,9 +323,12 @@ def _hold_out(rows, share, seed):
 
 def _named(metrics):
     if isinstance(metrics, dict):
+        for name, metric in metrics.items():
+            function("fit", f"metrics[{name!r}]", metric)
         return metrics
-    if isinstance(metrics, str):
-        raise TypeError(f"fit: metrics must be a sequence or a dict; write ({metrics!r},)")
+    if not isinstance(metrics, (tuple, list)):
+        hint = f"; write ({metrics!r},)" if isinstance(metrics, str) else f", not {metrics!r}"
+        raise TypeError(f"fit: metrics must be a sequence or a dict{hint}")
     for name in metrics:
         if name not in METRICS:
             raise ValueError(
@@ -354,7 +369,7 @@ def _by_python(step, optimizer, data, batch_size, order, rates, report):
         if rates:
             optimizer.lr = rates[i]
         results.append([y.item() for y in step(*batch)])
-        report.step(i + 1)
+        report.step(i + 1, lambda: [sum(column) / len(column) for column in zip(*results)])
     return results
 
 
@@ -385,8 +400,11 @@ class _Replayed:
 
     def _run(self, data, batch_size, order, scale, rates):
         scales = [scale if x.dtype.name == "uint8" else 1.0 for x in data[:1]] + [1.0]
-        progress = lambda done, n: self.report.step(done)
-        columns = self.captured.epoch(data, batch_size, order, scales, rates, progress)
+
+        def watch(done, _, results):
+            self.report.step(done, lambda: [column.mean().item() for column in results()])
+
+        columns = self.captured.epoch(data, batch_size, order, scales, rates, watch=watch)
         return list(zip(*[column.tolist() for column in columns]))
 
 
@@ -477,8 +495,8 @@ class Run:
 class _Report:
     """Tells how far the training is: a bar on a terminal, else a line for each epoch."""
 
-    def __init__(self, run, wanted, steps):
-        self.run, self.wanted, self.steps = run, wanted, steps
+    def __init__(self, run, wanted, steps, names):
+        self.run, self.wanted, self.steps, self.names = run, wanted, steps, names
         self.start = time.monotonic()
         self.first = run.epoch
         self.bar = self.tqdm = None
@@ -493,16 +511,17 @@ class _Report:
         if self.tqdm:
             name = f"epoch {self.run.epoch + 1}/{self.run.epochs}"
             self.bar = self.tqdm(total=self.steps, desc=name, leave=False, unit=" steps")
-            history = self.run.history
-            self.bar.set_postfix_str(_listed({name: v[-1] for name, v in history.items()}))
             self.shown = time.monotonic()
 
-    def step(self, done):
+    def step(self, done, means):
+        """Show how many steps of the epoch are done, and what `means()` gives: their means."""
         if self.bar is None:
             return
         now = time.monotonic()
         if now - self.shown > 0.1 or done == self.steps:
             self.bar.n = done
+            values = dict(zip(self.names, means()))
+            self.bar.set_postfix_str(_listed(values), refresh=False)
             self.bar.refresh()
             self.shown = now
 
