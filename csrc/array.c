@@ -10,8 +10,8 @@
  * ops/, then goes the long way, which checks, explains and calls the same kernel by tga.h.
  * So nothing here is needed for a result, and the tests compare both ways bit by bit.
  *
- * This file and eager.c, which applies ops and runs backward by these shortcuts, are the only ones
- * besides cffi's that speak to Python, by its stable ABI.
+ * This file, eager.c, which applies ops and runs backward by these shortcuts, and step.c, which
+ * runs captured steps, are the only ones besides cffi's that speak to Python, by its stable ABI.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -42,6 +42,7 @@ static Memory *new_memory(State *state, int64_t bytes)
     memory->weak = memory->owner = NULL;
     memory->version = 0;
     memory->nbytes = bytes;
+    memory->shared = 0;
     return (Memory *)PyObject_Init((PyObject *)memory, state->memory_type);
 }
 
@@ -102,8 +103,7 @@ static void array_dealloc(PyObject *self)
     Py_DECREF(type);
 }
 
-/* A new array in C order, of undefined content. */
-static Array *make(State *state, PyObject *shape, int code, Py_ssize_t size)
+Array *tga_array_new(State *state, PyObject *shape, int code, Py_ssize_t size)
 {
     static const int item_size[DTYPES] = {4, 8, 8, 1, 1};
     Memory *memory = new_memory(state, size * item_size[code]);
@@ -112,7 +112,7 @@ static Array *make(State *state, PyObject *shape, int code, Py_ssize_t size)
 
 Array *tga_array_like(State *state, const Array *x)
 {
-    return make(state, x->shape, x->code, x->size);
+    return tga_array_new(state, x->shape, x->code, x->size);
 }
 
 static Array *make_matrix(State *state, int code, Py_ssize_t rows, Py_ssize_t columns)
@@ -120,7 +120,7 @@ static Array *make_matrix(State *state, int code, Py_ssize_t rows, Py_ssize_t co
     PyObject *shape = Py_BuildValue("(nn)", rows, columns);
     if (!shape)
         return NULL;
-    Array *x = make(state, shape, code, rows * columns);
+    Array *x = tga_array_new(state, shape, code, rows * columns);
     Py_DECREF(shape);
     return x;
 }
@@ -144,7 +144,7 @@ static PyObject *array_empty(PyObject *module, PyObject *const *args, Py_ssize_t
     const Py_ssize_t size = PyLong_AsSsize_t(args[2]);
     if (code < 0 || PyErr_Occurred())
         return NULL;
-    return (PyObject *)make(state, args[0], code, size);
+    return (PyObject *)tga_array_new(state, args[0], code, size);
 }
 
 /* array_view(x, shape, strides, size, skip): the memory of x, from element `skip` of it on */
@@ -210,6 +210,15 @@ static PyObject *array_addresses(PyObject *module, PyObject *const *args, Py_ssi
     return content;
 }
 
+void tga_note_write(State *state, PyObject *number)
+{
+    if (PyLong_AsLongLong(state->writes) < PyLong_AsLongLong(number)) {
+        PyObject *before = state->writes;
+        state->writes = Py_NewRef(number);
+        Py_DECREF(before);
+    }
+}
+
 /* array_written(list of arrays, number of the write) -> True; False, and nothing is noted, if
  * the memory of one must not be written to */
 static PyObject *array_written(PyObject *module, PyObject *const *args, Py_ssize_t count)
@@ -231,35 +240,38 @@ static PyObject *array_written(PyObject *module, PyObject *const *args, Py_ssize
     }
     for (Py_ssize_t i = 0; i < length; i++)
         ((Memory *)((Array *)PyList_GetItem(args[0], i))->memory)->version = number;
-    if (PyLong_AsLongLong(state->writes) < number) {
-        PyObject *before = state->writes;
-        state->writes = Py_NewRef(args[1]);
-        Py_DECREF(before);
-    }
+    tga_note_write(state, args[1]);
     Py_RETURN_TRUE;
 }
 
-/* unchanged(dicts, names, values), three lists -> whether each dict has the value of that name,
- * the very object: what a captured step depends on, looked at before each replay */
-static PyObject *unchanged(PyObject *module, PyObject *const *args, Py_ssize_t count)
+/* array_item(x) -> the first element as a Python number */
+static PyObject *array_item(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
-    (void)module;
-    if (!expect("unchanged", count, 3))
+    if (!expect("array_item", count, 1))
         return NULL;
-    const Py_ssize_t length = PyList_Size(args[0]);
-    if (length < 0 || PyList_Size(args[1]) != length || PyList_Size(args[2]) != length) {
-        PyErr_SetString(PyExc_TypeError, "unchanged: three lists of one length are needed");
-        return NULL;
+    const Array *x = as_array(state_of(module), args[0]);
+    if (!x)
+        return PyErr_Format(PyExc_TypeError, "array_item: not an Array: %R", args[0]);
+    float single;
+    double wide;
+    int64_t number;
+    switch (x->size ? x->code : -1) {
+    case TGA_FLOAT32:
+        memcpy(&single, x->start, sizeof single);
+        return PyFloat_FromDouble((double)single);
+    case TGA_FLOAT64:
+        memcpy(&wide, x->start, sizeof wide);
+        return PyFloat_FromDouble(wide);
+    case TGA_INT64:
+        memcpy(&number, x->start, sizeof number);
+        return PyLong_FromLongLong(number);
+    case TGA_BOOL:
+        return PyBool_FromLong(*x->start);
+    case TGA_UINT8:
+        return PyLong_FromLong(*(const unsigned char *)x->start);
     }
-    for (Py_ssize_t i = 0; i < length; i++) {
-        PyObject *value = PyDict_GetItemWithError(PyList_GetItem(args[0], i),
-                                                  PyList_GetItem(args[1], i));
-        if (!value && PyErr_Occurred())
-            return NULL;
-        if (value != PyList_GetItem(args[2], i))
-            Py_RETURN_FALSE;
-    }
-    Py_RETURN_TRUE;
+    PyErr_SetString(PyExc_ValueError, "array_item: an array without elements");
+    return NULL;
 }
 
 /* ---- the types ----------------------------------------------------------------------------- */
@@ -328,6 +340,7 @@ static PyMemberDef memory_members[] = {
     {"owner", T_OBJECT, offsetof(Memory, owner), READONLY, NULL},
     {"version", T_LONGLONG, offsetof(Memory, version), 0, NULL},
     {"nbytes", T_LONGLONG, offsetof(Memory, nbytes), READONLY, NULL},
+    {"shared", T_INT, offsetof(Memory, shared), 0, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(Memory, weak), READONLY, NULL},
     {0},
 };
@@ -614,7 +627,7 @@ PyObject *quick_linear_backward(PyObject *module, PyObject *const *args, Py_ssiz
     int status = TGA_NO_MEMORY;
     if ((!wants(parents, 0) || (gx = tga_array_like(state, x))) &&
         (!wants(parents, 1) || (gw = tga_array_like(state, w))) &&
-        (!wants(parents, 2) || (gb = make(state, args[3], gy->code, n))))
+        (!wants(parents, 2) || (gb = tga_array_new(state, args[3], gy->code, n))))
         RUN(status, m * n * k,
             tga_linear_backward(gy->code, m, n, k, gy->start, x->start, w->start,
                                 gx ? gx->start : NULL, gw ? gw->start : NULL,
@@ -644,7 +657,7 @@ static PyObject *quick_loss(PyObject *module, PyObject *const *args, Py_ssize_t 
         !is_contiguous(t) || !same_shape(x, t))
         Py_RETURN_NONE;
     PyObject *shape = PyTuple_New(0);
-    Array *total = shape ? make(state, shape, x->code, 1) : NULL;
+    Array *total = shape ? tga_array_new(state, shape, x->code, 1) : NULL;
     Py_XDECREF(shape);
     if (!total)
         return NULL;
@@ -705,7 +718,11 @@ static PyMethodDef functions[] = {
     FUNCTION(array_at),
     FUNCTION(array_addresses),
     FUNCTION(array_written),
+    FUNCTION(array_item),
+    FUNCTION(array_watch),
     FUNCTION(unchanged),
+    FUNCTION(array_step),
+    FUNCTION(quick_step),
     FUNCTION(quick_unary),
     FUNCTION(quick_unary_backward),
     FUNCTION(quick_binary),
@@ -725,6 +742,7 @@ static int execute(PyObject *module)
     state->memory_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &memory_spec, NULL);
     state->base_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &array_spec, NULL);
     state->writes = PyLong_FromLong(0);
+    state->cell_contents = PyUnicode_InternFromString("cell_contents");
     if (!state->memory_type || !state->base_type || !state->writes)
         return -1;
     if (!tga_eager_types(module) || PyModule_AddFunctions(module, tga_eager_functions) < 0)

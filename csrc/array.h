@@ -1,4 +1,4 @@
-/* array.h: what the two files that speak to Python share: an Array and its memory, the state of
+/* array.h: what the files that speak to Python share: an Array and its memory, the state of
  * the module, and the shortcuts.  Python.h comes before it.
  */
 #ifndef TGA_ARRAY_H
@@ -16,7 +16,8 @@ typedef struct {
     long long version; /* the number of the last write; -1 if it must not be written to */
     char *start;
     long long nbytes;
-    char inside[];     /* the elements, if they are few */
+    int shared;        /* whether somebody may write to it without telling: NumPy, for example */
+    _Alignas(16) char inside[]; /* the elements, if they are few */
 } Memory;
 
 typedef struct {
@@ -55,6 +56,7 @@ typedef struct {
     PyObject *dtype[DTYPES];        /* by code */
     PyObject *from_buffer, *bytes;  /* of cffi: from_buffer(bytes, memory) is a pointer to it, */
     PyObject *cast, *address;       /* and cast(address, number) one to anywhere */
+    PyObject *cell_contents;        /* the name of an attribute */
     PyObject *writes;               /* the number of the last write in place, of all */
     Engine engine;
 } State;
@@ -87,15 +89,23 @@ static inline int same_shape(const Array *x, const Array *y)
     return x->shape == y->shape || PyObject_RichCompareBool(x->shape, y->shape, Py_EQ) == 1;
 }
 
-/* array.c: a new array of the shape and dtype of x, in C order, of undefined content. */
+/* array.c: a new array in C order, of undefined content; the second of the shape and dtype of x. */
+Array *tga_array_new(State *state, PyObject *shape, int code, Py_ssize_t size);
 Array *tga_array_like(State *state, const Array *x);
+
+/* array.c: the number of a write in place, of the last so far unless there was a later one. */
+void tga_note_write(State *state, PyObject *number);
 
 /* array.c: the shortcuts that eager.c calls, too; `args` are what Python gives them. */
 typedef PyObject *Shortcut(PyObject *module, PyObject *const *args, Py_ssize_t count);
 Shortcut quick_unary, quick_unary_backward, quick_binary, quick_add_to, quick_matmul,
     quick_matmul_backward, quick_linear, quick_linear_backward;
 
-/* eager.c */
+/* step.c */
+Shortcut array_watch, unchanged, array_step, quick_step;
+
+/* eager.c: a Tensor on an Array; node: its Node, or None. */
+PyObject *tga_tensor_new(State *state, PyObject *array, PyObject *node);
 extern PyMethodDef tga_eager_functions[];
 int tga_eager_types(PyObject *module);
 

@@ -38,6 +38,11 @@ static PyObject *new_tensor(const Engine *engine, PyObject *array, PyObject *nod
     return NULL;
 }
 
+PyObject *tga_tensor_new(State *state, PyObject *array, PyObject *node)
+{
+    return new_tensor(&state->engine, array, node);
+}
+
 static int is_recording(const Engine *engine)
 {
     PyObject *recording = PyObject_GetAttr(engine->mode, engine->recording);

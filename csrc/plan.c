@@ -126,12 +126,29 @@ int tga_plan_add_copy(tga_plan *plan, const tga_plan_copy *copy)
         for (int64_t j = 0; j < c->columns; j++)                                                   \
             memcpy(to + j * c->to_column, from + j * c->from_column, size);
 
+/* Short rows: each is copied in one piece of WIDE bytes, more than it has, as long as the rest of
+ * the matrix takes what is too much; the rows after it then write that again. */
+#define WIDE 32
+static void copy_short_rows(const tga_plan_copy *c, char *to, const char *from)
+{
+    const size_t length = (size_t)(c->columns * c->size);
+    int64_t rows = c->rows;
+    const char *last = to + (rows - 1) * c->to_row + (int64_t)length - WIDE;
+    for (; rows > 0 && to <= last; rows--, to += c->to_row, from += c->from_row)
+        memcpy(to, from, WIDE);
+    for (; rows > 0; rows--, to += c->to_row, from += c->from_row)
+        for (size_t i = 0; i < length; i += 4)
+            memcpy(to + i, from + i, 4);
+}
+
 static void copy_elements(const tga_plan_copy *c, char *to, const char *from)
 {
     const int64_t length = c->columns * c->size;
     const int in_one = c->to_column == c->size && c->from_column == c->size;
     if (in_one && c->rows == 1 && length == 4) { /* a cost, each step */
         memcpy(to, from, 4);
+    } else if (in_one && c->from_row == WIDE && c->to_row <= WIDE && c->size == 4) {
+        copy_short_rows(c, to, from); /* out of rows of TGA_ROW floats */
     } else if (in_one && (c->rows == 1 || length > 64)) {
         for (int64_t i = 0; i < c->rows; i++, to += c->to_row, from += c->from_row)
             memcpy(to, from, (size_t)length);
@@ -182,12 +199,19 @@ static void bind(tga_plan *plan)
     }
 }
 
-void tga_plan_begin(tga_plan *plan, int64_t done, const int64_t *bases)
+static void begin(tga_plan *plan, int64_t done, const int64_t *bases, int unchanged)
 {
     plan->done = done;
     plan->failed = -1;
     bind(plan);
     copy_all(plan, TGA_BEGIN, 0, bases);
+    if (!unchanged)
+        copy_all(plan, TGA_BEGIN_CHANGED, 0, bases);
+}
+
+void tga_plan_begin(tga_plan *plan, int64_t done, const int64_t *bases)
+{
+    begin(plan, done, bases, 0);
 }
 
 void tga_plan_end(tga_plan *plan, const int64_t *bases) { copy_all(plan, TGA_END, 0, bases); }
@@ -221,9 +245,9 @@ static int one_step(tga_plan *plan, int64_t record_every, const int64_t *bases)
     return TGA_OK;
 }
 
-int tga_plan_once(tga_plan *plan, const int64_t *bases)
+int tga_plan_once(tga_plan *plan, const int64_t *bases, int unchanged)
 {
-    tga_plan_begin(plan, 0, bases);
+    begin(plan, 0, bases, unchanged);
     const int status = one_step(plan, 1, bases);
     if (status == TGA_OK)
         tga_plan_end(plan, bases);

@@ -341,10 +341,10 @@ void tga_plan_free(tga_plan *plan);
 char *tga_plan_memory(tga_plan *plan);
 int tga_plan_add(tga_plan *plan, int call, int64_t count, const int64_t *words);
 /* A copy of elements of 1, 4 or 8 bytes: rows x columns of them, each side with its own steps,
- * in bytes.  when: before the first step, before each, after each, after the last.  `base`: -1, or
- * which of the addresses given to a run is added to the outer side, which moves on by `advance`
+ * in bytes.  when: before the first step; there, too, but only if it changed since the last run
+ * ended; before each step; after each; after the last.  `base`: -1, or which of the addresses given to a run is added to the outer side, which moves on by `advance`
  * bytes each step (or each recorded one); where that address is 0 nothing is copied. */
-enum tga_when { TGA_BEGIN, TGA_BEFORE, TGA_AFTER, TGA_END };
+enum tga_when { TGA_BEGIN, TGA_BEGIN_CHANGED, TGA_BEFORE, TGA_AFTER, TGA_END };
 typedef struct {
     int64_t when, base, advance, size, rows, columns;
     int64_t to, to_row, to_column, from, from_row, from_column;
@@ -356,7 +356,8 @@ void tga_plan_begin(tga_plan *plan, int64_t done, const int64_t *bases);
 int tga_plan_run(tga_plan *plan, int64_t n, int64_t record_every, double seconds,
                  const int64_t *bases);
 void tga_plan_end(tga_plan *plan, const int64_t *bases);
-int tga_plan_once(tga_plan *plan, const int64_t *bases);    /* begin, one step, end */
+/* begin, one step, end; unchanged: nobody has written to what the last run left */
+int tga_plan_once(tga_plan *plan, const int64_t *bases, int unchanged);
 int64_t tga_plan_done(const tga_plan *plan);
 int64_t tga_plan_failed(const tga_plan *plan);  /* the number of the call that failed, or -1 */
 /* cdef-end */

@@ -1,8 +1,9 @@
 """What may go wrong when a step is written down and run again without Python.
 
 Each case raises, works, or is constant by definition, and its section says which.  What the
-function refers to by name itself, and the modules that it calls, are watched; what it reaches by
-way of other functions or containers is found once, when it runs: that is constant, too.
+function refers to by name itself, also in a list or dict, and the modules that it calls, are
+watched; what it reaches by way of other functions or objects is found once, when it runs: that is
+constant, too.
 """
 
 import threading
@@ -269,8 +270,24 @@ def test_raises_a_replaced_variable():
         step()
 
 
-def test_raises_a_freed_parameter():
-    weights = [Tensor([1.0], requires_grad=True)]
+def squares_of(find):
+    """A step on the weight that `find` returns."""
+
+    def function():
+        weight = find()
+        weight.grad = None
+        cost = (weight * 2).sum()
+        cost.backward()
+        return cost
+
+    return function
+
+
+@pytest.mark.parametrize("holder", [list, dict], ids=["list", "dict"])
+def test_raises_a_replaced_item(holder):
+    weights = holder([(0, Tensor([1.0], requires_grad=True))])
+    if holder is list:
+        weights = [weights[0][1]]
 
     def function():
         weights[0].grad = None
@@ -280,9 +297,24 @@ def test_raises_a_freed_parameter():
 
     step = capture(function)
     step.replay(1)
+    step()
     weights[0] = Tensor([1.0], requires_grad=True)
-    with pytest.raises(ReplayMismatch, match="a parameter of the captured step is gone"):
-        step.replay(1)
+    for use in (step, lambda: step.replay(1)):
+        with pytest.raises(ReplayMismatch, match=r"'weights\[0\]' is another"):
+            use()
+
+
+def test_raises_a_freed_parameter():
+    class Holder:
+        weight = Tensor([1.0], requires_grad=True)
+
+    step = capture(squares_of(lambda: Holder.weight))
+    step.replay(1)
+    step()
+    Holder.weight = Tensor([1.0], requires_grad=True)
+    for use in (step, lambda: step.replay(1)):
+        with pytest.raises(ReplayMismatch, match="a parameter of the captured step is gone"):
+            use()
 
 
 def test_raises_a_changed_mode():
@@ -340,6 +372,110 @@ def test_works_a_parameter_changed_outside_between_replays():
         twin.weight.copy_(Tensor([[1.0, -1.0]]))
         twin.bias.fill_(0.5)
     assert found == [eager().item() for _ in range(2)]
+
+
+def _by_copy(parameter):
+    with tga.no_grad():
+        parameter.copy_(Tensor(0.25 * np.ones(parameter.shape, "float32")))
+
+
+def _by_arithmetic(parameter):
+    with tga.no_grad():
+        parameter *= 0.5
+
+
+def _by_numpy(parameter):
+    parameter.numpy(writable=True)[:] = 0.25
+
+
+def _by_dlpack(parameter):
+    np.from_dlpack(parameter.detach())[:] = 0.25
+
+
+def _by_a_view(parameter):
+    parameter.detach()[:1].fill_(0.25)
+
+
+def _by_another_step(parameter):
+    capture(lambda: parameter.detach().fill_(0.25)).replay(1)
+
+
+def _by_a_gradient_in_place(parameter):
+    parameter.grad.fill_(0.0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _by_copy,
+        _by_arithmetic,
+        _by_numpy,
+        _by_dlpack,
+        _by_a_view,
+        _by_another_step,
+        _by_a_gradient_in_place,
+    ],
+)
+def test_works_a_parameter_changed_between_calls(change):
+    """A call copies no parameter in that nobody has written to since the last; see csrc/step.c."""
+    costs = []
+    for captured in (True, False):
+        net, _, function = regression(nn.Linear(2, 1))
+        step = capture(function) if captured else function
+        found = []
+        for _ in range(2):
+            found += [step().item() for _ in range(4)]
+            change(net.weight)
+        found += [step().item(), net.weight.tolist(), net.weight.grad.tolist()]
+        costs.append(found)
+    assert costs[0] == costs[1]
+
+
+def test_works_memory_that_numpy_writes_to_at_any_time():
+    """Once it was handed out, each call looks at it again."""
+    net, _, function = regression(nn.Linear(2, 1))
+    step = capture(function)
+    memory = net.weight.numpy(writable=True)
+    for _ in range(4):
+        step()
+    memory[:] = 0.0
+    net.bias.detach().fill_(0.0)
+    assert step().item() == 0.0
+
+
+def test_works_another_attribute_of_a_module():
+    net, _, function = regression()
+    step = capture(function)
+    step.replay(2)
+    costs = [step().item()]
+    net.note = "nobody looks at this"
+    net.train()
+    costs += [step().item(), *step.replay(1).tolist()]
+    _, _, twin = regression()
+    assert costs == [twin().item() for _ in range(5)][2:]
+
+
+def test_works_a_call_after_one_that_failed():
+    net = nn.Linear(2, 3)
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+
+    def function(labels):
+        optimizer.zero_grad()
+        cost = tga.cross_entropy(net(DATA), labels)
+        cost.backward()
+        optimizer.step()
+        return cost
+
+    step = capture(function)
+    right, wrong = Tensor([0, 2], dtype="int64"), Tensor([0, 3], dtype="int64")
+    for _ in range(3):
+        step(right)
+    before = [p.tolist() for p in net.parameters()]
+    with pytest.raises(ValueError, match="cross_entropy"):
+        step(wrong)
+    assert [p.tolist() for p in net.parameters()] == before
+    expected = tga.cross_entropy(net(DATA), right).item()
+    assert step(right).item() == expected
 
 
 def test_works_a_learning_rate_changed_between_replays():

@@ -344,7 +344,8 @@ def to_numpy(x, writable=False):
         raise ValueError(
             "numpy: the memory belongs to a read-only NumPy array; clone() the tensor first"
         )
-
+    if writable:
+        x.memory.shared = True  # nothing tells us of writes by NumPy
     return numpy.asarray(_SharedWithNumPy(x, writable))
 
 
@@ -361,6 +362,12 @@ def to_list(x):
         count = len(items) // length if length else prod(x.shape[: x.shape.index(0)])
         items = [items[i * length : (i + 1) * length] for i in range(count)]
     return items
+
+
+def item(x):
+    """The first element as a Python number."""
+    kernels.refuse_to_read()
+    return lib.array_item(x)
 
 
 # ---- views: the same memory, seen otherwise -------------------------------------------------
@@ -519,13 +526,18 @@ def mark_all_written(arrays, op):
     ValueError
         If it must not be: memory of a read-only NumPy array.
     """
-    global writes
     if kernels.recorder is not None:
         kernels.recorder.note_written(arrays)
-    number_of_write = next(_count_write)
-    if not lib.array_written(list(arrays), number_of_write):
+    if not lib.array_written(list(arrays), next_write()):
         raise ValueError(f"{op}: the memory belongs to a read-only NumPy array; clone() it first")
-    writes = max(writes, number_of_write)
+
+
+def next_write():
+    """The number of a write that comes now."""
+    global writes
+    number = next(_count_write)
+    writes = max(writes, number)
+    return number
 
 
 def mark_written(y, op):

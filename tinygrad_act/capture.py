@@ -73,16 +73,16 @@ class Step:
         self._function = function
         self._passes = passes
         self._captured = {}  # shapes and dtypes of the inputs -> Captured
-        self._shown = None  # the plan that ran last
         self._last = None  # the captured step used last, and its inputs
         self._inputs = []
+        self._epoch_plan = None  # that of the last epoch, if nothing else ran since
         self._sets = None  # the data sets of the last epoch
-        self._running = _Running()
+        self._running = threading.Lock()
 
     @property
     def plan(self):
         """The instructions of the step as last used, to be printed; None before."""
-        return self._shown
+        return self._epoch_plan or (self._last and self._last.plan)
 
     def __call__(self, *inputs):
         """Do one step: the first two times eagerly, after that by the plan.
@@ -105,17 +105,24 @@ class Step:
             another: it runs other kernels at its second call, a parameter was replaced, a
             module changed its mode; or if another thread is running it.
         """
-        with self._running:
+        self._begin()
+        try:
             inputs = [_as_input(x) for x in inputs]
             captured = self._known(inputs)
             if captured is not None and captured.confirmed:
-                captured.check_surroundings()
                 values = captured.once(inputs)
             else:
                 captured, recorded = self._record(captured, inputs)
-                values = recorded.outputs
-            self._last, self._inputs, self._shown = captured, inputs, captured.plan
-            return captured.rebuild([_wrap(y, None) for y in values])
+                values = [_wrap(y, None) for y in recorded.outputs]
+            self._last, self._inputs, self._epoch_plan = captured, inputs, None
+            return captured.rebuild(values)
+        finally:
+            self._running.release()
+
+    def _begin(self):
+        """Keep other threads out, until `_running` is released."""
+        if not self._running.acquire(False):
+            raise ReplayMismatch("replay: another thread is running this step")
 
     def replay(self, n, *inputs, lr=None, record_every=1, progress=None):
         """Do `n` steps in C.
@@ -154,16 +161,19 @@ class Step:
         """
         n = whole_number("replay", "n", n, 0)
         every = whole_number("replay", "record_every", record_every, 1)
-        with self._running:
+        self._begin()
+        try:
             inputs = [_as_input(x) for x in inputs] or self._inputs
             captured = self._prepared(inputs)
-            self._last, self._inputs, self._shown = captured, inputs, captured.plan
+            self._last, self._inputs, self._epoch_plan = captured, inputs, None
             tables, alive = self._rates(captured, captured.plan, lr, n)
             given = [x.array.address for x in inputs]
             rates = alive and alive[1]
             report = progress and (lambda done, n, _: progress(done, n))
             values = captured.run(captured.plan, given, tables, n, every, report, rates)
             return captured.rebuild([_wrap(y, None) for y in values])
+        finally:
+            self._running.release()
 
     def epoch(self, data, batch_size, order=None, scale=1.0, lr=None, progress=None, watch=None):
         """Do one step for each batch of some data sets, gathered in C.
@@ -200,7 +210,8 @@ class Step:
         CaptureError, ReplayMismatch
             As a call.
         """
-        with self._running:
+        self._begin()
+        try:
             sets = self._data_sets(data, scale)
             size = whole_number("epoch", "batch_size", batch_size, 1)
             order = as_order(order, sets.rows)
@@ -235,11 +246,13 @@ class Step:
 
                 given = [0] * len(captured.inputs)
                 found.append(captured.run(plan, given, tables, steps, 1, report, rates))
-                self._last, self._shown = captured, plan
+                self._last, self._epoch_plan = captured, plan
                 done += steps
             if not found:
                 return None
             return _results(self._last, found)
+        finally:
+            self._running.release()
 
     def _data_sets(self, data, scale):
         """The data sets of an epoch; those of the last one, if they are the same."""
@@ -319,7 +332,7 @@ class Step:
 
 def _key(inputs):
     """What tells one captured step from another: shapes and dtypes of its inputs."""
-    return tuple((x.shape, x.dtype) for x in inputs)
+    return tuple([(x.shape, x.dtype) for x in inputs])
 
 
 def _check_joinable(whole, rest, size, rows):
@@ -331,22 +344,6 @@ def _check_joinable(whole, rest, size, rows):
                 f"batch: only its first axis may be that of the batch; use a batch_size that "
                 f"divides the number of rows"
             )
-
-
-class _Running:
-    """``with`` it one thread runs a step; another that wants to meanwhile is refused."""
-
-    __slots__ = ("_lock",)
-
-    def __init__(self):
-        self._lock = threading.Lock()
-
-    def __enter__(self):
-        if not self._lock.acquire(blocking=False):
-            raise ReplayMismatch("replay: another thread is running this step")
-
-    def __exit__(self, *_):
-        self._lock.release()
 
 
 def _as_input(x):

@@ -65,6 +65,14 @@ def refuse_in_capture(what):
         recorder.refuse(what)
 
 
+def refuse_to_read():
+    """Raise CaptureError if this thread is capturing a step: a value would leave it."""
+    if recorder is not None:
+        recorder.refuse(
+            "reads a value, as item() does: return the tensor and read it afterwards"
+        )
+
+
 def configure(array_type, dtypes):
     """Tell csrc/array.c which class arrays have, and the dtypes in the order of their codes."""
     _array.configure(array_type, dtypes, ffi.from_buffer, BYTES, ffi.cast, ADDRESS)
@@ -104,7 +112,7 @@ def as_float64(pointer):
 
 def as_buffer(pointer, nbytes):
     """Python's buffer view of `nbytes` bytes from `pointer` on."""
-    refuse_in_capture("reads a value, as item() does: return the tensor and read it afterwards")
+    refuse_to_read()
     return ffi.buffer(pointer, nbytes)
 
 

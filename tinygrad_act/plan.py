@@ -149,6 +149,9 @@ class Plan:
         Handed out after each recorded step, to addresses that the caller passes.
     writes_back : list of (Ref, nbytes, address)
         Written outside when a run ends: what has changed, and gradients.
+    noted : collection of Buffer
+        Those living outside of which every write leaves a number: they need no copy where
+        the caller of `once` knows that nobody has written to them.
     together : bool
         Whether updates of many parameters become one.
 
@@ -158,7 +161,7 @@ class Plan:
         The memory of the plan.
     """
 
-    def __init__(self, instructions, inputs, results, writes_back, together=True):
+    def __init__(self, instructions, inputs, results, writes_back, noted=(), together=True):
         self.instructions = instructions
         self.inputs = inputs
         self.results = results
@@ -171,7 +174,7 @@ class Plan:
         self._base = _rounded(start)
         for instruction in instructions:
             self._emit(instruction)
-        self._add_copies()
+        self._add_copies(noted)
 
     # ---- memory -----------------------------------------------------------------------------
 
@@ -226,6 +229,11 @@ class Plan:
             end = max(end, place + need)
         return end
 
+    @property
+    def address_in_c(self):
+        """Where the plan of C lies."""
+        return kernels.number_of(self._plan)
+
     def address(self, ref):
         """Where a `Ref` points in the plan's memory."""
         address = self._base + ref.buffer.place + ref.offset
@@ -279,17 +287,18 @@ class Plan:
         one = update.with_args(count=1, size=kernels.integers([total // item]))
         return [arg[:1] if type(arg) is list else arg for arg in one.args]
 
-    def _add_copies(self):
+    def _add_copies(self, noted):
         """Copies into the plan when a run begins, and out of it after steps and when it ends."""
         used = {b for one in self.instructions for b in one.reads() | one.writes()}
         used |= {ref.buffer for ref, *_ in (*self.results, *self.writes_back)}
         for slot, buffer in enumerate(self.inputs):
-            self._copy_in(buffer, slot, 0)
+            self._copy_in(buffer, slot, 0, lib.TGA_BEGIN)
         for buffer in sorted(used, key=lambda b: b.place):
             if buffer.role == "constant":
                 kernels.write_memory(self._base + buffer.place, buffer.content)
             elif buffer.role == "state":
-                self._copy_in(buffer, -1, buffer.address)
+                when = lib.TGA_BEGIN_CHANGED if buffer in noted else lib.TGA_BEGIN
+                self._copy_in(buffer, -1, buffer.address, when)
         slot = len(self.inputs)
         for ref, nbytes in self.results:
             self._copy_out(ref, lib.TGA_AFTER, slot, 0, nbytes)
@@ -298,10 +307,10 @@ class Plan:
             self._copy_out(ref, lib.TGA_END, -1, address, nbytes)
         self.slots = slot
 
-    def _copy_in(self, buffer, slot, address):
+    def _copy_in(self, buffer, slot, address, when):
         for place, rows, columns, row, column, from_row, from_column in self._pieces(buffer):
             kernels.add_copy(
-                self._plan, when=lib.TGA_BEGIN, base=slot, advance=0, size=buffer.item,
+                self._plan, when=when, base=slot, advance=0, size=buffer.item,
                 rows=rows, columns=columns, to=place, to_row=row, to_column=column,
                 **{"from": address, "from_row": from_row, "from_column": from_column},
             )  # fmt: skip
@@ -362,7 +371,7 @@ class Plan:
         """
         status = lib.tga_plan_run(self._plan, n, record_every, seconds, bases)
         if status:
-            self._raise(status)
+            self.raise_for(status)
         return lib.tga_plan_done(self._plan)
 
     def done(self):
@@ -371,11 +380,12 @@ class Plan:
 
     def once(self, bases):
         """Begin, do one step, and end; raises as `run`."""
-        status = lib.tga_plan_once(self._plan, bases)
+        status = lib.tga_plan_once(self._plan, bases, False)
         if status:
-            self._raise(status)
+            self.raise_for(status)
 
-    def _raise(self, status):
+    def raise_for(self, status):
+        """Raise what the op that has failed would raise in eager mode."""
         failed = self.instructions[lib.tga_plan_failed(self._plan)]
         kernels.check(status, failed.op or failed.name)
 

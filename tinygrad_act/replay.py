@@ -4,7 +4,7 @@ import struct
 import weakref
 
 from . import kernels
-from .array import contiguous, empty, mark_all_written
+from .array import contiguous, empty, mark_all_written, next_write, reshape
 from .passes import PASSES
 from .plan import CALLS, Plan, Ref, is_ref
 from .recorder import CaptureError, nbytes_of
@@ -43,7 +43,8 @@ class Captured:
         self.results = [
             (ref, nbytes_of(y)) for ref, y in zip(recorded.results, recorded.outputs, strict=True)
         ]
-        self.changed = [arrays[buffer] for buffer in recorded.written if buffer in arrays]
+        self._noted = [buffer for buffer in recorded.written if buffer in arrays]
+        self.changed = [arrays[buffer] for buffer in self._noted]
         self.writes_back = [(Ref(b), b.nbytes, b.address) for b in recorded.written]
         self.leaves = []  # (weak reference to a leaf, the tensor that becomes its gradient)
         for leaf, _, after, ref in recorded.gradients:
@@ -61,18 +62,17 @@ class Captured:
         # what must stay as it is
         self.watched = _watched(function)
         for module in recorded.recorder.modules:
-            self.watched += _watched_of(vars(module))
-        self._in_cells = [one for one in self.watched if type(one[0]) is _Cell]
-        others = [one for one in self.watched if type(one[0]) is not _Cell]
-        self._in_dicts = [list(column) for column in zip(*others)] or ([], [], [])
+            self.watched += _watched_in(vars(module))
         self.modules = list(recorded.recorder.modules)
         self.modes = [module.training for module in self.modules]
+        self._look()
 
         kernels.release_pool()  # what eager mode has left there would come on top of the plan
         self._plan = self.make_plan()
         self.batch_plans = {}
-        self._bases = kernels.integers([0] * self._plan.slots)  # for one step at a time
         self._check(recorded)
+        self._quick = None  # what `once` hands to C, and the number of the last write by it
+        self._last_write = -1
 
     @property
     def plan(self):
@@ -83,7 +83,7 @@ class Captured:
 
     def release_plan(self):
         """Let the plan of the step alone go, with its memory: epochs have another."""
-        self._plan = None
+        self._plan = self._quick = None
         kernels.release_pool()
 
     def make_plan(self, before=()):
@@ -96,7 +96,9 @@ class Captured:
             if name in PASSES:
                 instructions = PASSES[name](instructions)
         together = "merge_updates" in self.passes
-        plan = Plan(instructions, self.inputs, self.results, self.writes_back, together)
+        plan = Plan(
+            instructions, self.inputs, self.results, self.writes_back, set(self._noted), together
+        )
         plan.rate_slot = None if self.rate is None else plan.feed(self.rate, 8)
         return plan
 
@@ -128,17 +130,25 @@ class Captured:
                 f"capture: the plan does not give the bits of eager mode: {', '.join(wrong)}"
             )
 
+    def _look(self):
+        """Note what is there now, for `unchanged` of csrc/step.c."""
+        dicts = [vars(module) for module in self.modules]
+        known = set(map(id, dicts))  # of which every item is looked at
+        others = [one for one in self.watched if id(one.container) not in known]
+        columns = [[getattr(one, name) for one in others] for name in ("container", "key", "value")]
+        items = [[part for item in one.items() for part in item] for one in dicts]
+        self._seen = (*columns, dicts, items)
+        self._watch = lib.array_watch(*self._seen)
+
     def check_surroundings(self):
         """Raise if a parameter was replaced or freed, or a module changed its mode."""
-        if not (lib.unchanged(*self._in_dicts) and all(map(_is_same, self._in_cells))):
-            for names, name, value in self.watched:
-                if names.get(name) is value:
-                    continue
-                raise ReplayMismatch(
-                    f"replay: {name!r} is another than when the step was captured; "
-                    f"capture(fn) again"
-                )
-        if [module.training for module in self.modules] != self.modes:
+        if not lib.unchanged(self._watch):
+            for one in self.watched:
+                if one.held() is not one.value:
+                    raise ReplayMismatch(
+                        f"replay: {one.name!r} is another than when the step was captured; "
+                        f"capture(fn) again"
+                    )
             for module, training in zip(self.modules, self.modes, strict=True):
                 if module.training is not training:
                     was, now = ("train", "eval") if training else ("eval", "train")
@@ -146,6 +156,8 @@ class Captured:
                         f"replay: {type(module).__name__} is in {now} mode, but was captured in "
                         f"{was} mode; call {was}() on it, or capture(fn) again"
                     )
+            self._look()  # something else has changed, that does not matter
+            self._quick = None
         for leaf, _ in self.leaves:
             if leaf() is None:
                 raise ReplayMismatch(
@@ -155,21 +167,34 @@ class Captured:
 
     def once(self, inputs):
         """One step; returns the results.  The same as `run`, for a loop in Python."""
-        bases, values = self._bases, []
-        slot = 0
-        for x in inputs:
-            bases[slot] = x.array.address
-            slot += 1
-        for shape, dtype, size in self.shapes:
-            y = empty(shape, dtype, size)
-            bases[slot] = y.address
-            values.append(y)
-            slot += 1
-        mark_all_written(self.changed, "replay")
-        self.plan.once(bases)
-        for leaf, grad in self.leaves:
-            leaf().grad = grad
-        return values
+        if self._quick is None:
+            self.check_surroundings()
+            self._quick = self._prepared()
+        arrays = [x.array for x in inputs]
+        number = next_write()
+        values = lib.quick_step(self._quick[0], arrays, self._last_write, number)
+        if type(values) is list:
+            self._last_write = number
+            return values
+        self._last_write = -1
+        if values is not None:
+            self.plan.raise_for(values)
+        self.check_surroundings()  # something has changed, or is not plain
+        given = [x.address for x in arrays]
+        values = self.run(self.plan, given, (), 1, 1, None)
+        return [_wrap(reshape(y, y.shape[1:]), None) for y in values]
+
+    def _prepared(self):
+        """What `quick_step` of csrc/step.c needs, and all that keeps it valid."""
+        plan = self.plan
+        given = (
+            self._watch,
+            [leaf for leaf, _ in self.leaves],
+            [grad for _, grad in self.leaves],
+            self.changed,
+            [(shape, dtype.code, size) for shape, dtype, size in self.shapes],
+        )
+        return lib.array_step(plan.address_in_c, plan.slots, *given), given, plan
 
     def run(self, plan, given, tables, n, every, progress, rates=None):
         """Run the plan; returns the recorded results.
@@ -233,44 +258,72 @@ def _learning_rate(instruction):
     return [rate] if is_ref(rate) and rate.buffer.role == "state" else []
 
 
+class Watched:
+    """Something that a step depends on: `value`, which `container` holds as `key`.
+
+    The container is a dict, a list or the cell of a closure; `name` is for people.
+    """
+
+    __slots__ = ("container", "key", "value", "name")
+
+    def __init__(self, container, key, value, name):
+        self.container = container
+        self.key = key
+        self.value = value
+        self.name = name
+
+    def held(self):
+        """What the container holds now; None if nothing."""
+        try:
+            if isinstance(self.container, (dict, list)):
+                return self.container[self.key]
+            return self.container.cell_contents
+        except (LookupError, ValueError):
+            return None
+
+
 def _watched(function):
-    """The tensors and modules that a function refers to by name: (dict, name, value)."""
+    """The tensors, modules and optimizers that a function refers to by name."""
     owner = getattr(function, "__self__", None)
     function = getattr(function, "__func__", function)
-    watched = _watched_of(vars(owner)) if hasattr(owner, "__dict__") else []
+    watched = _watched_in(vars(owner)) if hasattr(owner, "__dict__") else []
     code = getattr(function, "__code__", None)
     if code is None:
         return watched
-    used = {name: function.__globals__.get(name) for name in code.co_names}
-    watched += [(function.__globals__, name, value) for _, name, value in _watched_of(used)]
+    for name in code.co_names:
+        if name in function.__globals__:
+            watched += _watched_as(function.__globals__, name, function.__globals__[name], name)
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         try:
-            watched += [
-                (_Cell(cell), name, value) for *_, value in _watched_of({name: cell.cell_contents})
-            ]
+            watched += _watched_as(cell, name, cell.cell_contents, name)
         except ValueError:  # empty so far
             continue
     return watched
 
 
-def _watched_of(names):
+def _watched_in(names):
+    return [one for name, value in names.items() for one in _watched_as(names, name, value, name)]
+
+
+def _watched_as(container, key, value, name):
+    """What is to be watched of a value: itself, or those in a list, a tuple or a dict."""
     from .nn.module import Module
     from .optim import Optimizer
 
     kinds = (Tensor, Module, Optimizer)
-    return [(names, name, value) for name, value in names.items() if isinstance(value, kinds)]
-
-
-def _is_same(watched):
-    names, name, value = watched
-    return names.get(name) is value
-
-
-class _Cell:
-    """A closure's variable, asked like a dict."""
-
-    def __init__(self, cell):
-        self.cell = cell
-
-    def get(self, name):
-        return self.cell.cell_contents
+    itself = Watched(container, key, value, name)
+    if isinstance(value, kinds):
+        return [itself]
+    if type(value) is tuple and any(isinstance(item, kinds) for item in value):
+        return [itself]
+    items = []
+    if type(value) is list:
+        items = list(enumerate(value))
+    elif type(value) is dict:
+        items = list(value.items())
+    inside = [
+        Watched(value, one, item, f"{name}[{one!r}]")
+        for one, item in items
+        if isinstance(item, kinds)
+    ]
+    return [itself, *inside] if inside else []

@@ -188,9 +188,9 @@ class Tensor:
         ValueError
             If there is not exactly one element.
         """
-        if self.size != 1:
+        if self.array.size != 1:
             raise ValueError(f"item: needs exactly one element, but the shape is {self.shape}")
-        return to_list(_array.reshape(self.array, ()))
+        return _array.item(self.array)
 
     def tolist(self):
         """The elements as nested lists of Python numbers; of a 0-d tensor, the number."""
