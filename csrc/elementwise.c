@@ -23,6 +23,17 @@ static const char *at(const void *p, int64_t i, size_t size)
     return (const char *)p + i * (int64_t)size;
 }
 
+/* A result of so many bytes is stored round the caches.  Measured where they hold 32 MiB: from
+ * here on a chain of ops, each of which reads the result of the one before, is faster so. */
+#define STREAM_BYTES ((int64_t)8 << 20)
+
+/* Whether y, of n elements, is to be stored so; x1 and x2: the inputs.  In place nothing is to be
+ * gained, and memory of others need not be aligned. */
+static int streams(int64_t n, size_t size, const void *y, const void *x1, const void *x2)
+{
+    return n >= STREAM_BYTES / (int64_t)size && (uintptr_t)y % 64 == 0 && y != x1 && y != x2;
+}
+
 /* ---- one input ------------------------------------------------------------- */
 
 typedef struct {
@@ -32,12 +43,14 @@ typedef struct {
     const void *x, *gy, *saved;
     void *y, *gx;
     double a, b;
+    int stream;
 } unary;
 
 static void unary_forward_part(void *context, int64_t begin, int64_t end)
 {
     const unary *u = context;
-    u->forward(end - begin, at(u->x, begin, u->size), (void *)at(u->y, begin, u->size), u->a, u->b);
+    u->forward(end - begin, at(u->x, begin, u->size), (void *)at(u->y, begin, u->size), u->a, u->b,
+               u->stream);
 }
 
 int tga_unary_forward(int op, int dtype, int64_t n, const void *x, void *y, double a, double b)
@@ -47,9 +60,11 @@ int tga_unary_forward(int op, int dtype, int64_t n, const void *x, void *y, doub
         return TGA_NO_KERNEL;
     tga_unary_fn *forward = tga_kernels_current()->unary_forward[f][op];
     if (n <= GRAIN) {
-        forward(n, x, y, a, b);
+        forward(n, x, y, a, b, 0);
     } else {
-        unary u = {.forward = forward, .size = tga_item_size(dtype), .x = x, .y = y, .a = a, .b = b};
+        const size_t size = tga_item_size(dtype);
+        unary u = {.forward = forward, .size = size, .x = x, .y = y, .a = a, .b = b,
+                   .stream = streams(n, size, y, x, x)};
         tga_parallel(n, GRAIN, unary_forward_part, &u);
     }
     return TGA_OK;
@@ -59,7 +74,7 @@ static void unary_backward_part(void *context, int64_t begin, int64_t end)
 {
     const unary *u = context;
     u->backward(end - begin, at(u->gy, begin, u->size), at(u->saved, begin, u->size),
-                (void *)at(u->gx, begin, u->size), u->a, u->b);
+                (void *)at(u->gx, begin, u->size), u->a, u->b, u->stream);
 }
 
 int tga_unary_backward(int op, int dtype, int64_t n, const void *gy, const void *saved, void *gx,
@@ -70,10 +85,11 @@ int tga_unary_backward(int op, int dtype, int64_t n, const void *gy, const void 
         return TGA_NO_KERNEL;
     tga_unary_backward_fn *backward = tga_kernels_current()->unary_backward[f][op];
     if (n <= GRAIN) {
-        backward(n, gy, saved, gx, a, b);
+        backward(n, gy, saved, gx, a, b, 0);
     } else {
-        unary u = {.backward = backward, .size = tga_item_size(dtype), .gy = gy, .saved = saved,
-                   .gx = gx, .a = a, .b = b};
+        const size_t size = tga_item_size(dtype);
+        unary u = {.backward = backward, .size = size, .gy = gy, .saved = saved, .gx = gx, .a = a,
+                   .b = b, .stream = streams(n, size, gx, gy, saved)};
         tga_parallel(n, GRAIN, unary_backward_part, &u);
     }
     return TGA_OK;
@@ -93,13 +109,13 @@ static void unary_forward_row(const void *context, int64_t n, void *const *p, co
 {
     const unary *u = context;
     if (step[1] == 1) {
-        u->forward(n, p[1], p[0], u->a, u->b);
+        u->forward(n, p[1], p[0], u->a, u->b, 0);
         return;
     }
     uint64_t run[REPEAT];
     const void *x = repeated(u->size, p[1], run);
     for (int64_t i = 0; i < n; i += REPEAT)
-        u->forward(n - i < REPEAT ? n - i : REPEAT, x, (void *)at(p[0], i, u->size), u->a, u->b);
+        u->forward(n - i < REPEAT ? n - i : REPEAT, x, (void *)at(p[0], i, u->size), u->a, u->b, 0);
 }
 
 int tga_unary_forward_strided(int op, int dtype, const tga_layout *layout, const void *x, void *y,
@@ -119,7 +135,7 @@ static void unary_backward_row(const void *context, int64_t n, void *const *p, c
 {
     const unary *u = context;
     if (step[1] == 1 && step[2] == 1) {
-        u->backward(n, p[1], p[2], p[0], u->a, u->b);
+        u->backward(n, p[1], p[2], p[0], u->a, u->b, 0);
         return;
     }
     uint64_t gy_run[REPEAT], saved_run[REPEAT];
@@ -128,7 +144,7 @@ static void unary_backward_row(const void *context, int64_t n, void *const *p, c
     for (int64_t i = 0; i < n; i += REPEAT)
         u->backward(n - i < REPEAT ? n - i : REPEAT, step[1] ? at(gy, i, u->size) : gy,
                     step[2] ? at(saved, i, u->size) : saved, (void *)at(p[0], i, u->size), u->a,
-                    u->b);
+                    u->b, 0);
 }
 
 int tga_unary_backward_strided(int op, int dtype, const tga_layout *layout, const void *gy,
@@ -148,14 +164,14 @@ int tga_unary_backward_strided(int op, int dtype, const tga_layout *layout, cons
 double tga_unary_scalar(int op, double x, double a, double b)
 {
     double y;
-    tga_kernels_current()->unary_forward[1][op](1, &x, &y, a, b);
+    tga_kernels_current()->unary_forward[1][op](1, &x, &y, a, b, 0);
     return y;
 }
 
 double tga_unary_backward_scalar(int op, double gy, double saved, double a, double b)
 {
     double gx;
-    tga_kernels_current()->unary_backward[1][op](1, &gy, &saved, &gx, a, b);
+    tga_kernels_current()->unary_backward[1][op](1, &gy, &saved, &gx, a, b, 0);
     return gx;
 }
 
@@ -173,8 +189,9 @@ static inline int64_t floored_modulo(int64_t x, int64_t y)
 #define NO_INT 0 /* the row has no int64 kernel */
 #define BINARY(name, forward, on_int64)                                                            \
     static void name##_int64(int64_t n, const void *px, int64_t step_x, const void *py,            \
-                             int64_t step_y, void *pz)                                             \
+                             int64_t step_y, void *pz, int stream)                                 \
     {                                                                                              \
+        (void)stream;                                                                              \
         const int64_t *xs = px, *ys = py;                                                          \
         int64_t *z = pz;                                                                           \
         for (int64_t i = 0; i < n; i++) {                                                          \
@@ -210,13 +227,15 @@ typedef struct {
     void *z;
     int64_t step_x, step_y;
     size_t size;
+    int stream;
 } binary;
 
 static void binary_part(void *context, int64_t begin, int64_t end)
 {
     const binary *b = context;
     b->kernel(end - begin, at(b->x, begin * b->step_x, b->size), b->step_x,
-              at(b->y, begin * b->step_y, b->size), b->step_y, (void *)at(b->z, begin, b->size));
+              at(b->y, begin * b->step_y, b->size), b->step_y, (void *)at(b->z, begin, b->size),
+              b->stream);
 }
 
 int tga_binary_forward(int op, int dtype, int64_t n, const void *x, int64_t step_x, const void *y,
@@ -226,9 +245,10 @@ int tga_binary_forward(int op, int dtype, int64_t n, const void *x, int64_t step
     if (!kernel)
         return TGA_NO_KERNEL;
     if (n <= GRAIN) {
-        kernel(n, x, step_x, y, step_y, z);
+        kernel(n, x, step_x, y, step_y, z, 0);
     } else {
-        binary b = {kernel, x, y, z, step_x, step_y, tga_item_size(dtype)};
+        const size_t size = tga_item_size(dtype);
+        binary b = {kernel, x, y, z, step_x, step_y, size, streams(n, size, z, x, y)};
         tga_parallel(n, GRAIN, binary_part, &b);
     }
     return TGA_OK;
@@ -237,7 +257,7 @@ int tga_binary_forward(int op, int dtype, int64_t n, const void *x, int64_t step
 static void binary_row(const void *context, int64_t n, void *const *p, const int64_t *step)
 {
     const binary *b = context;
-    b->kernel(n, p[1], step[1], p[2], step[2], p[0]);
+    b->kernel(n, p[1], step[1], p[2], step[2], p[0], 0);
 }
 
 int tga_binary_forward_strided(int op, int dtype, const tga_layout *layout, const void *x,
@@ -255,7 +275,7 @@ int tga_binary_forward_strided(int op, int dtype, const tga_layout *layout, cons
 double tga_binary_scalar(int op, double x, double y)
 {
     double z;
-    tga_kernels_current()->binary[1][op](1, &x, 1, &y, 1, &z);
+    tga_kernels_current()->binary[1][op](1, &x, 1, &y, 1, &z, 0);
     return z;
 }
 

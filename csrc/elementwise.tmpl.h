@@ -7,31 +7,56 @@
  * The loops take the row's function as a constant, so it is inlined, and a tail
  * runs the very same function on a partly filled vector: the value of an
  * element depends on nothing but the element.
+ *
+ * With `stream`, which is for results that no cache holds, vectors are stored round the caches,
+ * and inputs are fetched ahead of the loop; the numbers are the same.
  */
+
+#ifndef AHEAD
+#define AHEAD ((int64_t)(16384 / sizeof(T))) /* elements: far enough for memory to answer */
+#endif
+
+/* Store a vector of the result; x1 and x2 are where the inputs stand, or both the same. */
+static ALWAYS_INLINE void TN(store)(int stream, T *y, V vy, const T *x1, const T *x2)
+{
+    if (stream) {
+        __builtin_prefetch(x1 + AHEAD);
+        if (x2 != x1)
+            __builtin_prefetch(x2 + AHEAD);
+        v_stream(y, vy);
+    } else {
+        v_store(y, vy);
+    }
+}
 
 /* ---- one input ------------------------------------------------------------ */
 
 /* x, y: (n) */
-static ALWAYS_INLINE void TN(unary_loop)(V (*row)(V, V, V), int64_t n, const T *x, T *y, T a, T b)
+static ALWAYS_INLINE void TN(unary_loop)(V (*row)(V, V, V), int64_t n, const T *x, T *y, T a, T b,
+                                         int stream)
 {
     const V va = v_splat(a), vb = v_splat(b);
     int64_t i = 0;
     for (; i + VL <= n; i += VL)
-        v_store(y + i, row(v_load(x + i), va, vb));
+        TN(store)(stream, y + i, row(v_load(x + i), va, vb), x + i, x + i);
     if (i < n)
         v_store_n(y + i, row(v_load_n(x + i, n - i), va, vb), n - i);
+    if (stream)
+        v_stream_end();
 }
 
 /* gy, s (what was saved: x or y), gx: (n) */
 static ALWAYS_INLINE void TN(unary_backward_loop)(V (*row)(V, V, V, V), int64_t n, const T *gy,
-                                                  const T *s, T *gx, T a, T b)
+                                                  const T *s, T *gx, T a, T b, int stream)
 {
     const V va = v_splat(a), vb = v_splat(b);
     int64_t i = 0;
     for (; i + VL <= n; i += VL)
-        v_store(gx + i, row(v_load(gy + i), v_load(s + i), va, vb));
+        TN(store)(stream, gx + i, row(v_load(gy + i), v_load(s + i), va, vb), gy + i, s + i);
     if (i < n)
         v_store_n(gx + i, row(v_load_n(gy + i, n - i), v_load_n(s + i, n - i), va, vb), n - i);
+    if (stream)
+        v_stream_end();
 }
 
 #ifndef NO_ATTR
@@ -48,14 +73,15 @@ static ALWAYS_INLINE void TN(unary_backward_loop)(V (*row)(V, V, V, V), int64_t 
     {                                                                                              \
         return backward;                                                                           \
     }                                                                                              \
-    static void TN(name##_forward)(int64_t n, const void *x, void *y, double a, double b)          \
+    static void TN(name##_forward)(int64_t n, const void *x, void *y, double a, double b,          \
+                                   int stream)                                                     \
     {                                                                                              \
-        TN(unary_loop)(TN(name##_row), n, x, y, (T)a, (T)b);                                       \
+        TN(unary_loop)(TN(name##_row), n, x, y, (T)a, (T)b, stream);                               \
     }                                                                                              \
     static void TN(name##_backward)(int64_t n, const void *gy, const void *saved, void *gx,        \
-                                    double a, double b)                                            \
+                                    double a, double b, int stream)                                \
     {                                                                                              \
-        TN(unary_backward_loop)(TN(name##_backward_row), n, gy, saved, gx, (T)a, (T)b);            \
+        TN(unary_backward_loop)(TN(name##_backward_row), n, gy, saved, gx, (T)a, (T)b, stream);    \
     }
 #endif
 
@@ -63,26 +89,26 @@ static ALWAYS_INLINE void TN(unary_backward_loop)(V (*row)(V, V, V, V), int64_t 
 
 /* x, y: (n), or one element where the step is 0; z: (n) */
 static ALWAYS_INLINE void TN(binary_loop)(V (*row)(V, V), int64_t n, const T *x, int64_t step_x,
-                                          const T *y, int64_t step_y, T *z)
+                                          const T *y, int64_t step_y, T *z, int stream)
 {
     if (n == 0)
         return;
     int64_t i = 0;
     if (step_x && step_y) {
         for (; i + VL <= n; i += VL)
-            v_store(z + i, row(v_load(x + i), v_load(y + i)));
+            TN(store)(stream, z + i, row(v_load(x + i), v_load(y + i)), x + i, y + i);
         if (i < n)
             v_store_n(z + i, row(v_load_n(x + i, n - i), v_load_n(y + i, n - i)), n - i);
     } else if (step_x) {
         const V vy = v_splat(*y);
         for (; i + VL <= n; i += VL)
-            v_store(z + i, row(v_load(x + i), vy));
+            TN(store)(stream, z + i, row(v_load(x + i), vy), x + i, x + i);
         if (i < n)
             v_store_n(z + i, row(v_load_n(x + i, n - i), vy), n - i);
     } else if (step_y) {
         const V vx = v_splat(*x);
         for (; i + VL <= n; i += VL)
-            v_store(z + i, row(vx, v_load(y + i)));
+            TN(store)(stream, z + i, row(vx, v_load(y + i)), y + i, y + i);
         if (i < n)
             v_store_n(z + i, row(vx, v_load_n(y + i, n - i)), n - i);
     } else {
@@ -92,15 +118,17 @@ static ALWAYS_INLINE void TN(binary_loop)(V (*row)(V, V), int64_t n, const T *x,
         if (i < n)
             v_store_n(z + i, vz, n - i);
     }
+    if (stream)
+        v_stream_end();
 }
 
 #ifndef BINARY_ROW
 #define BINARY_ROW(name, forward, on_int64)                                                        \
     static inline V TN(name##_row)(V x, V y) { return forward; }                                   \
     static void TN(name##_forward)(int64_t n, const void *x, int64_t step_x, const void *y,        \
-                                   int64_t step_y, void *z)                                        \
+                                   int64_t step_y, void *z, int stream)                            \
     {                                                                                              \
-        TN(binary_loop)(TN(name##_row), n, x, step_x, y, step_y, z);                               \
+        TN(binary_loop)(TN(name##_row), n, x, step_x, y, step_y, z, stream);                       \
     }
 
 /* Comparisons are left to the compiler's own vectoriser: the result is bytes. */

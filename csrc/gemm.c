@@ -70,7 +70,7 @@ static void activate(const product *g, int64_t i, int64_t m, int64_t j, int64_t 
         m = 1;
     }
     for (int64_t at = (i * g->ldc + j) * g->size; m > 0; m--, at += g->ldc * g->size)
-        e->activation(n, g->c + at, (char *)e->y + at, e->a, e->b);
+        e->activation(n, g->c + at, (char *)e->y + at, e->a, e->b, 0);
 }
 
 /* NULL, then nothing is packed, if there is no need or no memory. */

@@ -43,13 +43,14 @@ enum {
     LOSS_COUNT
 };
 
-/* x, y, gy, saved, gx: (n) contiguous; a, b: the row's attributes. */
-typedef void tga_unary_fn(int64_t n, const void *x, void *y, double a, double b);
+/* x, y, gy, saved, gx: (n) contiguous; a, b: the row's attributes; stream: whether the result is
+ * stored round the caches, for which it must be aligned, see v_stream. */
+typedef void tga_unary_fn(int64_t n, const void *x, void *y, double a, double b, int stream);
 typedef void tga_unary_backward_fn(int64_t n, const void *gy, const void *saved, void *gx, double a,
-                                   double b);
+                                   double b, int stream);
 /* step_x, step_y: 1, or 0 for one element that meets all of the other. */
 typedef void tga_binary_fn(int64_t n, const void *x, int64_t step_x, const void *y, int64_t step_y,
-                           void *z);
+                           void *z, int stream);
 typedef void tga_compare_fn(int64_t n, const void *x, int64_t step_x, const void *y, int64_t step_y,
                             uint8_t *z);
 /* Reduce n elements that lie next to each other to one; and rows to a row:

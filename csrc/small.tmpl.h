@@ -185,7 +185,7 @@ static ALWAYS_INLINE int TN(rows_forward)(V (*row)(V, V, V), const tga_word *v)
     }
     if (m > 0) {
         TN(rows_linear)(m, k, x, wt, b, z ? z : y);
-        TN(unary_loop)(row, m * TGA_ROW, z ? z : y, y, (T)v[9].d, (T)v[10].d);
+        TN(unary_loop)(row, m * TGA_ROW, z ? z : y, y, (T)v[9].d, (T)v[10].d, 0);
     }
     return TGA_OK;
 }
@@ -237,7 +237,7 @@ static ALWAYS_INLINE int TN(rows_backward)(V (*row)(V, V, V, V), const tga_word 
     const int64_t m = v[2].i;
     if (m < 1)
         __builtin_unreachable(); /* else gcc warns that g may stay empty */
-    TN(unary_backward_loop)(row, m * TGA_ROW, v[5].p, v[6].p, g, (T)v[13].d, (T)v[14].d);
+    TN(unary_backward_loop)(row, m * TGA_ROW, v[5].p, v[6].p, g, (T)v[13].d, (T)v[14].d, 0);
     TN(rows_gradients)(v, g);
     return TGA_OK;
 }

@@ -37,6 +37,12 @@
  * inlined for it to vanish; the row functions themselves stay plain inline. */
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
+#if defined(__x86_64__)
+#define v_stream_end() _mm_sfence()
+#else
+#define v_stream_end() ((void)0)
+#endif
+
 /* A literal as a vector.  {0} + c would turn -0.0 into 0.0. */
 #define K(c) ((T)(c) - (V){0})
 #define KI(c) ((I)(c) - (VI){0})
@@ -44,6 +50,7 @@
 #define v_splat TN(v_splat)
 #define v_load TN(v_load)
 #define v_store TN(v_store)
+#define v_stream TN(v_stream)
 #define v_load_n TN(v_load_n)
 #define v_store_n TN(v_store_n)
 #define v_load_or TN(v_load_or)
@@ -115,6 +122,16 @@ static inline V v_load(const T *p)
 }
 
 static inline void v_store(T *p, V x) { memcpy(p, &x, sizeof x); }
+
+/* v_store to where VBYTES divides the address, round the caches.  To store into a line of memory
+ * that is in no cache, a processor reads it first, although all of it is written over, and
+ * writes it back some day; a streaming store sends it on at once.  Such stores may be overtaken
+ * by later ones, so v_stream_end must follow before another thread is told of the result. */
+#if defined(__x86_64__)
+static inline void v_stream(T *p, V x) { MM(stream)(p, x); }
+#else
+static inline void v_stream(T *p, V x) { v_store(p, x); }
+#endif
 
 /* The first n elements, 0 < n < VL; the others are 0 on loading and untouched
  * on storing.  Tails go through these and the same arithmetic as the rest, so

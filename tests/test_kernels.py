@@ -589,6 +589,35 @@ def test_binary_threads(op, isa, dtype):
         assert same_bits(one, two)
 
 
+def aligned(n, dtype, offset=0):
+    """n elements, the first of which lies `offset` elements behind the beginning of a line."""
+    memory = np.full(n + 64, 77, dtype)
+    begin = -memory.ctypes.data % 64 // memory.itemsize + offset
+    return memory[begin : begin + n]
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_large_results(offset, isa, dtype):
+    """What is stored round the caches, and what is not for being misaligned: the same bits.
+
+    Such a result is cut into small ones here, which are stored the plain way.
+    """
+    n = (8 << 20) // np.dtype(dtype).itemsize + 5  # csrc/elementwise.c: STREAM_BYTES
+    x, gy = inputs_of(tga.relu, dtype, n), inputs_of(tga.relu, dtype, n, 10)
+    pieces = [slice(i, min(i + GRAIN, n)) for i in range(0, n, GRAIN)]
+    y = aligned(n + 1, dtype, offset)
+
+    def check(whole, piece):
+        whole()
+        assert same_bits(y[:n], np.concatenate([piece(p) for p in pieces])) and y[n] == 77
+
+    check(lambda: forward(tga.relu, x, y=y[:n]), lambda p: forward(tga.relu, x[p]))
+    check(lambda: backward(tga.relu, gy, x, gx=y[:n]), lambda p: backward(tga.relu, gy[p], x[p]))
+    check(lambda: binary(tga.add, x, gy, y[:n]), lambda p: binary(tga.add, x[p], gy[p]))
+    check(lambda: binary(tga.sub, x[:1], gy, y[:n]), lambda p: binary(tga.sub, x[:1], gy[p]))
+    check(lambda: binary(tga.sub, x, gy[:1], y[:n]), lambda p: binary(tga.sub, x[p], gy[:1]))
+
+
 VIEWS = {
     "transposed": lambda a: a.T,
     "reversed": lambda a: a[::-1, ::-1],
