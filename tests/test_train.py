@@ -552,6 +552,53 @@ def test_damaged_files(tmp_path, format, cut):
         checkpoint.load(path)
 
 
+def test_files_of_others(tmp_path):
+    """Arrays of our dtypes are taken, in either order of bytes and of axes; others are named."""
+    path = tmp_path / "state.npz"
+    x = np.arange(6.0).reshape(2, 3)
+    for dtype in (">f4", "<f4", ">f8", ">i8", "<i8", "u1", "?"):
+        np.savez_compressed(path, **{"a/b": x.astype(dtype), "c": np.asfortranarray(x, dtype)})
+        state = checkpoint.load(path)
+        for got in (state["a"]["b"], state["c"]):
+            assert got.dtype == np.dtype(dtype).newbyteorder("=").name
+            assert got.tolist() == x.astype(dtype).tolist()
+    for dtype in ("f2", ">i4", "c8", "U3", "M8[s]"):
+        np.savez(path, a=np.ones(2), b=np.zeros(2, dtype))
+        with pytest.raises(ValueError, match="load: .*state.npz: 'b' is of dtype ") as raised:
+            checkpoint.load(path)
+        assert np.dtype(dtype).name in str(raised.value)
+    for names in (("a", "a/b"), ("a/b", "a")):
+        np.savez(path, **dict.fromkeys(names, x))
+        with pytest.raises(ValueError, match="is an array, and part of another's name"):
+            checkpoint.load(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("notes.txt", "no array")
+    with pytest.raises(ValueError, match="'notes.txt' is no array"):
+        checkpoint.load(path)
+    with open(path, "wb") as file:
+        np.save(file, x)
+    with pytest.raises(ValueError, match="damaged or no .npz file"):
+        checkpoint.load(path)
+
+
+def test_whatever_part_of_a_file_is_lost(tmp_path):
+    """Cut off anywhere, or one byte changed: the state, or an error that names the file."""
+    path, cut = tmp_path / "state.npz", tmp_path / "cut.npz"
+    checkpoint.save(path, {"w": tga.zeros(30), "n": 3})
+    content = path.read_bytes()
+    broken = [content[:n] for n in range(0, len(content), 17)]
+    broken += [content[:n] + b"\xa5" + content[n + 1 :] for n in range(0, len(content), 13)]
+    refused = 0
+    for one in broken:
+        cut.write_bytes(one)
+        try:
+            checkpoint.load(cut)
+        except ValueError as error:
+            assert "cut.npz" in str(error)
+            refused += 1
+    assert refused >= len(content) // 17
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_other_order_of_bytes_is_saved_in_this_one(tmp_path, format):
     needs(format)
@@ -745,5 +792,41 @@ def test_checkpoint_of_something_else(tmp_path):
     with pytest.raises(ValueError, match=r"0.weight: shape \(4, 2\), but \(5, 2\) is needed"):
         run_fit(other, 2, resume=path)
     checkpoint.save(path, {"w": tga.zeros(1)})
-    with pytest.raises(ValueError, match="is no checkpoint of a training"):
+    with pytest.raises(ValueError, match="training: it has no model, optimizer, generator, epoch"):
         run_fit(small_net(), 2, resume=path)
+
+
+def test_checkpoints_that_lack_something(tmp_path):
+    """One line says what, and the model is as it was."""
+    path, broken = tmp_path / "run.npz", tmp_path / "broken.npz"
+    stop = train.EarlyStopping("loss")
+    run_fit(small_net(), 2, callbacks=[train.Checkpoint(path), stop])
+    whole = checkpoint.load(path)
+
+    def without(*way):
+        state = checkpoint.load(path)
+        place = state
+        for name in way[:-1]:
+            place = place[name]
+        del place[way[-1]]
+        return state
+
+    cases = [
+        (without("epoch"), "no checkpoint of a training: it has no epoch"),
+        (without("optimizer"), "it has no optimizer"),
+        (without("model", "0.bias"), "missing: 0.bias"),
+        (without("optimizer", "lr"), "Adam: the state does not fit:\n  missing: lr"),
+        (without("callbacks", "EarlyStopping 0", "waited"), "EarlyStopping 0 has no 'waited'"),
+        ({**whole, "epoch": 1}, "its history is not of 1 epochs"),
+        ({**whole, "epoch": [1, 2]}, "no checkpoint of a training: item"),
+        ({**whole, "generator": 3}, "no checkpoint of a training"),
+        ({**whole, "model": 3}, "a state is a dict"),
+        ({**whole, "optimizer": {**whole["optimizer"], "lr": {"a": 1}}}, "lr: a dict, but a Tens"),
+    ]
+    for state, words in cases:
+        checkpoint.save(broken, state)
+        net = small_net()
+        before = bits(net)
+        with pytest.raises((TypeError, ValueError), match=words):
+            run_fit(net, 3, resume=broken, callbacks=[train.EarlyStopping("loss")])
+        assert bits(net) == before or "EarlyStopping" in words

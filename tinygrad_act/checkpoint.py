@@ -11,6 +11,8 @@ from pathlib import Path
 
 from .tensor import Tensor
 
+_SAVED = ("float32", "float64", "int64", "bool", "uint8")  # the dtypes
+
 
 def save(path, state):
     """Write a state to a file, in place of the one that may be there.
@@ -58,14 +60,15 @@ def save(path, state):
 def load(path):
     """The state in a file that `save` wrote, as nested dicts from str to Tensor.
 
-    Numbers and lists come back as tensors, of int64 or float64.
+    Numbers and lists come back as tensors, of int64 or float64.  A file that another program
+    wrote is taken, too, if it holds arrays of our dtypes, in either order of bytes.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is damaged, or no such file.
+        If it is damaged, or no such file, or holds anything but arrays of our dtypes.
     """
     path = Path(path)
     read = _formats(path)[1]
@@ -74,9 +77,20 @@ def load(path):
         *outer, last = name.split("/")
         place = state
         for part in outer:
-            place = place.setdefault(part, {})
-        place[last] = Tensor(array)
+            place = place.setdefault(part, {}) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or last in place:
+            raise ValueError(f"load: {path}: {name!r} is an array, and part of another's name")
+        place[last] = _loaded(path, name, array)
     return state
+
+
+def _loaded(path, name, array):
+    """The Tensor of what stands in a file under a name."""
+    dtype = getattr(array, "dtype", None)
+    if dtype is None or dtype.name not in _SAVED:
+        found = "no array" if dtype is None else f"of dtype {dtype.name}"
+        raise ValueError(f"load: {path}: {name!r} is {found}, but must be {', '.join(_SAVED)}")
+    return Tensor(array.astype(dtype.newbyteorder("="), copy=False))
 
 
 def _flat(state, prefix):
@@ -93,7 +107,7 @@ def _flat(state, prefix):
             value = value.numpy()
         elif not isinstance(value, (numpy.ndarray, numpy.generic)):
             value = numpy.array(value)
-        if value.dtype.name not in ("float32", "float64", "int64", "bool", "uint8"):
+        if value.dtype.name not in _SAVED:
             raise TypeError(f"save: {path} is of dtype {value.dtype}, which cannot be saved")
         native = value.dtype.newbyteorder("=")  # as `load` takes it, whoever wrote it
         yield path, numpy.ascontiguousarray(value, native).reshape(value.shape)

@@ -25,8 +25,14 @@ def restore(owner, kept, given):
     """
     if not hasattr(given, "keys"):
         raise TypeError(f"{owner}: a state is a dict, as state_dict() returns, not {given!r}")
-    values = {name: _as_tensor(given[name]) for name in given.keys() if name in kept}
-    differences = [f"missing: {name}" for name in kept if name not in values]
+    values, differences = {}, []
+    for name in given.keys():
+        if name in kept:
+            try:
+                values[name] = _as_tensor(given[name])
+            except (TypeError, ValueError) as error:
+                differences.append(f"{name}: {error}")
+    differences += [f"missing: {name}" for name in kept if name not in given.keys()]
     differences += [f"not expected: {name}" for name in given.keys() if name not in kept]
     for name, value in values.items():
         here = kept[name]
@@ -45,4 +51,6 @@ def restore(owner, kept, given):
 
 
 def _as_tensor(value):
+    if hasattr(value, "keys"):
+        raise TypeError("a dict, but a Tensor is needed")
     return value if isinstance(value, Tensor) else Tensor(value)

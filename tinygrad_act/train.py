@@ -418,6 +418,9 @@ def _validate(model, evaluate, data, chosen, batch_size, metrics):
     return _means(["val_loss", *[f"val_{name}" for name in metrics]], results, sizes)
 
 
+_PARTS = ("model", "optimizer", "generator", "epoch")  # of a checkpoint; there are more
+
+
 class Run:
     """A training under way, as callbacks see it.
 
@@ -467,18 +470,33 @@ class Run:
             If it is the checkpoint of another model or optimizer; callbacks may change.
         """
         state = checkpoint.load(path)
-        if not {"model", "optimizer", "generator", "epoch"} <= set(state):
-            raise ValueError(f"fit: {path} is no checkpoint of a training")
+        no_checkpoint = f"fit: {path} is no checkpoint of a training"
+        if missing := [name for name in _PARTS if name not in state]:
+            raise ValueError(f"{no_checkpoint}: it has no {', '.join(missing)}")
+        try:
+            ((key, drawn), epoch) = state["generator"].tolist(), state["epoch"].item()
+            history = {name: one.tolist() for name, one in state.get("history", {}).items()}
+            lengths = {len(values) for values in history.values()} - {epoch}
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ValueError(f"{no_checkpoint}: {error}") from None
+        if lengths or not isinstance(epoch, int) or epoch < 0:
+            raise ValueError(f"{no_checkpoint}: its history is not of {epoch} epochs")
+        before = self.model.state_dict()
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        default_generator.set_state(state["generator"].tolist())
-        self.epoch = state["epoch"].item()
-        history = state.get("history", {})
-        self.history = History({name: values.tolist() for name, values in history.items()})
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (TypeError, ValueError):
+            self.model.load_state_dict(before)
+            raise
+        default_generator.set_state((key, drawn))
+        self.epoch, self.history = epoch, History(history)
         callbacks = state.get("callbacks", {})
         for name, callback in self._named_callbacks():
             if name in callbacks:
-                callback.load_state_dict(callbacks[name])
+                try:
+                    callback.load_state_dict(callbacks[name])
+                except KeyError as error:
+                    raise ValueError(f"fit: {path}: the state of {name} has no {error}") from None
 
     def _named_callbacks(self):
         """Each with its class and its number among those of the class: "EarlyStopping 0"."""
