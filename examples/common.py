@@ -4,6 +4,8 @@ import argparse
 import csv
 from pathlib import Path
 
+import tinygrad_act as tga
+
 HERE = Path(__file__).parent
 
 
@@ -78,13 +80,21 @@ def write_table(path, head, rows):
 def for_each(function, cases, jobs):
     """``function(*case)`` for each of the cases, in `jobs` processes at a time (extra ``sweep``).
 
-    joblib does the work.  Around the call of an example, ``joblib.parallel_config("dask")`` or
-    ``("ray")`` spreads it over the machines of a cluster instead.
+    The results come one by one, in the order of the cases.  joblib does the work, and the
+    processes share the cores.  Around the call of an example, ``joblib.parallel_config("dask")``
+    or ``("ray")`` spreads it over the machines of a cluster instead.
     """
     if jobs == 1:
-        return [function(*case) for case in cases]
+        return (function(*case) for case in cases)
     try:
-        from joblib import Parallel, delayed
+        from joblib import Parallel, cpu_count, delayed
     except ImportError:
         raise SystemExit('--jobs needs joblib: pip install "tinygrad_act[sweep]"') from None
-    return Parallel(n_jobs=jobs)(delayed(function)(*case) for case in cases)
+    threads = max(1, cpu_count() // jobs)
+    work = (delayed(_with_threads)(threads, function, case) for case in cases)
+    return Parallel(n_jobs=jobs, return_as="generator")(work)
+
+
+def _with_threads(threads, function, case):
+    tga.set_num_threads(threads)
+    return function(*case)

@@ -8,6 +8,7 @@ first layers never hear of the error.  ReLU, whose derivative is 1 or 0, can lea
     python examples/xor.py                                  the deep network: sigmoid beside ReLU
     python examples/xor.py --network small --activation tanh
     python examples/xor.py --activation relu --seeds 20     how often does it learn?
+    python examples/xor.py --activation relu --seeds 500 --jobs 2
     python examples/xor.py --eager                          the graph made anew at each step
 
 It prints what each network says in the end, and writes cost and accuracy of every step to
@@ -15,12 +16,12 @@ xor_out/: as tables (CSV) and, if matplotlib is installed, as a picture.
 """
 
 import argparse
-import csv
 import math
 import sys
 import time
 from itertools import pairwise
-from pathlib import Path
+
+from common import count, for_each, new_figure, parser, write_picture, write_table
 
 import tinygrad_act as tga
 from tinygrad_act import Tensor, nn, optim
@@ -128,28 +129,15 @@ def print_curve(costs, shares):
 def print_answers(hypothesis):
     """What the network says to each of the four points."""
     print("\n   x1  x2   target   hypothesis   prediction")
-    for (x1, x2), (t,), (p,) in zip(x.tolist(), target.tolist(), hypothesis.tolist()):
+    for (x1, x2), (t,), (p,) in zip(x.tolist(), target.tolist(), hypothesis):
         print(f"    {x1:.0f}   {x2:.0f}     {t:.0f}      {p:.8f}        {p > 0.5:d}")
-
-
-def write_table(path, curves):
-    """One row for each step of each seed."""
-    with open(path, "w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["seed", "step", "cost", "accuracy"])
-        for seed, curve in curves.items():
-            table.writerows([seed, step, *point] for step, point in enumerate(curve))
-    print(f"written: {path}")
 
 
 def draw(path, title, results):
     """One column for each activation: cost above, accuracy below, a line for each seed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        print('no picture, since matplotlib is not installed: pip install -e ".[examples]"')
+    figure = new_figure(1 + 4 * len(results), 6)
+    if figure is None:
         return
-    figure = Figure(figsize=(1 + 4 * len(results), 6), layout="constrained")
     figure.suptitle(title)
     axes = figure.subplots(2, len(results), sharex=True, sharey="row", squeeze=False)
     for (above, below), (activation, (outcome, curves)) in zip(axes.T, results.items()):
@@ -165,11 +153,25 @@ def draw(path, title, results):
     axes[0, 0].set_ylim(min(low, 0.1), max(high, 1))  # else a flat cost would fill the axis
     axes[0, 0].set_ylabel("cost (dotted: log 2, a mere guess)")
     axes[1, 0].set_ylabel("accuracy")
-    figure.savefig(path, dpi=100)
-    print(f"written: {path}")
+    write_picture(figure, path)
 
 
 # ---- the command line -----------------------------------------------------------------------
+
+
+def learn(widths, activation, seed, steps, lr, eager=False, shown=False):
+    """Make and train one network; returns its curve, last answers, their cost, and the seconds."""
+    tga.manual_seed(seed)  # each activation begins with the same weights
+    net = build(widths, activation)
+    show, close = watch(steps, f"  seed {seed}") if shown else (None, lambda: None)
+    start = time.perf_counter()
+    costs, shares = train(net, steps, lr, eager, show)
+    seconds = time.perf_counter() - start
+    close()
+    with tga.no_grad():
+        hypothesis = net(x)
+        cost = tga.bce(hypothesis, target).item()
+    return list(zip(costs, shares)), hypothesis.tolist(), cost, seconds
 
 
 def main(arguments=None):
@@ -177,49 +179,41 @@ def main(arguments=None):
     widths = NETWORKS[options.network]
     title = f"XOR, {options.network} network {'-'.join(map(str, widths))}"
     print(f"{title}: {options.steps:,} steps, learning rate {options.lr:g}")
-    several = options.seeds > 1
+    seeds = range(options.seed, options.seed + options.seeds)
 
     results = {}
     for activation in options.activation:
         print(f"\n{activation}")
-        curves = {}
-        learnt = 0
-        for seed in range(options.seed, options.seed + options.seeds):
-            tga.manual_seed(seed)  # each activation begins with the same weights
-            net = build(widths, activation)
-            show, close = watch(options.steps, f"  seed {seed}")
-            start = time.perf_counter()
-            costs, shares = train(net, options.steps, options.lr, options.eager, show)
-            seconds = time.perf_counter() - start
-            close()
-            curves[seed] = list(zip(costs, shares))
-
-            with tga.no_grad():
-                hypothesis = net(x)
-                cost = tga.bce(hypothesis, target).item()
-            share = accuracy(hypothesis)
+        rest = options.steps, options.lr, options.eager, options.jobs == 1
+        cases = [(widths, activation, seed, *rest) for seed in seeds]
+        curves, learnt = {}, 0
+        for seed, result in zip(seeds, for_each(learn, cases, options.jobs)):
+            curves[seed], hypothesis, cost, seconds = result
+            share = accuracy(Tensor(hypothesis))
             learnt += share == 1
-            if not several:
-                print_curve(costs, shares)
+            if len(seeds) == 1:
+                print_curve(*zip(*curves[seed]))
                 print_answers(hypothesis)
             speed = f"{options.steps / seconds:,.0f} steps per second"
             print(f"  seed {seed:<8} cost {cost:.7f}   accuracy {share}   {speed}", flush=True)
 
         outcome = f"accuracy {share} after {options.steps:,} steps"
-        if several:
+        if len(seeds) > 1:
             outcome = f"{learnt} of {options.seeds} seeds learn"
             print(f"  {outcome}")
         results[activation] = outcome, curves
 
     print()
     for activation, (_, curves) in results.items():
-        write_table(options.out / f"{options.network}_{activation}.csv", curves)
+        points = [(seed, i, *point) for seed in curves for i, point in enumerate(curves[seed])]
+        path = options.out / f"{options.network}_{activation}.csv"
+        write_table(path, ["seed", "step", "cost", "accuracy"], points)
     draw(options.out / f"{options.network}.png", title, results)
 
 
 def read_options(arguments):
-    parser = OneLineParser(description=__doc__.partition("\n")[0])
-    add = parser.add_argument
+    made = parser(__doc__, "xor_out")
+    add = made.add_argument
     add("--network", choices=NETWORKS, default="deep", help="default: deep")
     add(
         "--activation",
@@ -232,30 +226,17 @@ def read_options(arguments):
     add("--seeds", type=count, default=1, metavar="N", help="how many, from --seed on; default: 1")
     add("--lr", type=rate, default=0.1, metavar="X", help="learning rate; default: 0.1")
     add("--eager", action="store_true", help="make the graph of each step anew, in Python")
-    add("--out", type=Path, default=Path("xor_out"), metavar="DIR", help="default: xor_out")
-    options = parser.parse_args(arguments)
+    add("--jobs", type=count, default=1, metavar="N", help="processes, by joblib; default: 1")
+    options = made.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
     names = ",".join(options.activation or ["sigmoid", "relu"]).split(",")
     options.activation = list(dict.fromkeys(name.strip() for name in names))
     try:
         for name in options.activation:
             nn.Activation(name)
-        options.out.mkdir(parents=True, exist_ok=True)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
+    except ValueError as error:
+        made.error(str(error))
     return options
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message):
-        self.exit(2, f"{self.prog}: {message}; --help tells more\n")
-
-
-def count(text):
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
 
 
 def rate(text):

@@ -31,9 +31,10 @@ SEEDS = range(40, 60)
 
 @pytest.fixture(scope="session")
 def xor():
-    spec = importlib.util.spec_from_file_location("xor", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with mock.patch.object(sys, "path", [str(SCRIPT.parent), *sys.path]):  # where common.py lies
+        spec = importlib.util.spec_from_file_location("xor", SCRIPT)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
     return module
 
 
@@ -115,6 +116,7 @@ def run(*arguments, cwd, isolated=False):
     command = [sys.executable, str(SCRIPT), *map(str, arguments)]
     if isolated:  # as if neither matplotlib nor tqdm were installed
         hide = "import sys, runpy; sys.modules['matplotlib'] = sys.modules['tqdm'] = None; "
+        hide += f"sys.path.insert(0, {str(SCRIPT.parent)!r}); "
         hide += "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
         command[1:1] = ["-c", hide]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
@@ -163,6 +165,15 @@ def test_command_line_counts_the_seeds_that_learn(tmp_path):
     for activation in ("tanh", "elu", "relu"):
         table = rows(tmp_path / "xor_out" / f"wide_{activation}.csv")
         assert [row["seed"] for row in table] == ["7"] * 400 + ["8"] * 400
+
+
+def test_processes_find_the_same(tmp_path):
+    pytest.importorskip("joblib", reason="runs several processes, which needs joblib")
+    for jobs in (1, 2):
+        arguments = ("--activation", "relu", "--seeds", 3, "--steps", 50, "--jobs", jobs)
+        result = run(*arguments, "--out", jobs, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+    assert rows(tmp_path / "1/deep_relu.csv") == rows(tmp_path / "2/deep_relu.csv")
 
 
 def test_every_activation_that_has_a_name_can_be_chosen(xor, tmp_path, monkeypatch):
