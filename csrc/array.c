@@ -115,6 +115,16 @@ Array *tga_array_like(State *state, const Array *x)
     return tga_array_new(state, x->shape, x->code, x->size);
 }
 
+Array *tga_array_number(State *state, int code, double value)
+{
+    PyObject *shape = PyTuple_New(0);
+    Array *x = shape ? tga_array_new(state, shape, code, 1) : NULL;
+    Py_XDECREF(shape);
+    if (x)
+        tga_fill(code, 1, value, x->start);
+    return x;
+}
+
 static Array *make_matrix(State *state, int code, Py_ssize_t rows, Py_ssize_t columns)
 {
     PyObject *shape = Py_BuildValue("(nn)", rows, columns);

@@ -29,23 +29,18 @@ typedef struct {
     int code;          /* of the dtype; see tga.h */
 } Array;
 
-/* A slot of a class written in Python: its descriptor, and what that does to get and set it. */
-typedef struct {
-    PyObject *descriptor;
-    descrgetfunc get;
-    descrsetfunc set;
-} Field;
-
 /* The classes in graph.py and tensor.py, as far as eager.c makes and reads their objects. */
 typedef struct {
     PyTypeObject *tensor, *node, *leaf;
     allocfunc new_tensor, new_node;
-    Field array, tensor_node;                 /* of a Tensor */
-    Field op, parents, saved, attrs, time;    /* of a Node */
-    Field grad;                               /* of a Leaf */
-    PyObject *mode, *recording;               /* graph.mode, and the attribute's name */
-    PyObject *pull_back, *convert;            /* functions of tensor.py and array.py */
-    PyObject *known, *add_row;                /* the name of an op's attribute; the row of add */
+    Py_ssize_t array, origin;                   /* where a Tensor has its slots array and node, */
+    Py_ssize_t op, parents, saved, attrs, time; /* a Node these, */
+    Py_ssize_t grad;                            /* and a Leaf this */
+    PyObject *mode, *recording;                 /* graph.mode, and its attribute's name */
+    PyObject *mode_of_thread;                   /* the attributes that it has in a thread, */
+    uint64_t thread;                            /* in this one */
+    PyObject *pull_back, *convert;              /* functions of tensor.py and array.py */
+    PyObject *known, *add_row;                  /* an op's attribute's name; the row of add */
 } Engine;
 
 typedef struct {
@@ -60,6 +55,16 @@ typedef struct {
     PyObject *writes;               /* the number of the last write in place, of all */
     Engine engine;
 } State;
+
+/* The slot of an object at a place given in Engine. */
+#define SLOT(object, place) (*(PyObject **)((char *)(object) + (place)))
+
+static inline void set_slot(PyObject *object, Py_ssize_t place, PyObject *value)
+{
+    PyObject *before = SLOT(object, place);
+    SLOT(object, place) = Py_NewRef(value);
+    Py_XDECREF(before);
+}
 
 static inline State *state_of(PyObject *module) { return PyModule_GetState(module); }
 
@@ -89,9 +94,11 @@ static inline int same_shape(const Array *x, const Array *y)
     return x->shape == y->shape || PyObject_RichCompareBool(x->shape, y->shape, Py_EQ) == 1;
 }
 
-/* array.c: a new array in C order, of undefined content; the second of the shape and dtype of x. */
+/* array.c: a new array in C order, of undefined content; the second of the shape and dtype of x;
+ * the third a single number. */
 Array *tga_array_new(State *state, PyObject *shape, int code, Py_ssize_t size);
 Array *tga_array_like(State *state, const Array *x);
+Array *tga_array_number(State *state, int code, double value);
 
 /* array.c: the number of a write in place, of the last so far unless there was a later one. */
 void tga_note_write(State *state, PyObject *number);

@@ -7,8 +7,8 @@
  * is declined, or asked of Python.  As with all shortcuts nothing here is needed for a result, and
  * the tests compare both ways bit by bit.
  *
- * Tensor, Node and Leaf are classes written in Python; their slots are read and set here through
- * their descriptors.
+ * Tensor, Node and Leaf are classes written in Python.  What Python calls a slot of theirs is a
+ * pointer at a fixed place in the object, so it is read and set here like the field of a struct.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -18,37 +18,41 @@
 
 /* ---- Tensors and Nodes ------------------------------------------------------------------------ */
 
-/* A new reference; NULL with an exception where the slot is empty. */
-static PyObject *get(const Field *field, PyObject *object)
+static int is_tensor(const Engine *engine, PyObject *x)
 {
-    return field->get(field->descriptor, object, (PyObject *)Py_TYPE(object));
-}
-
-static int set(const Field *field, PyObject *object, PyObject *value)
-{
-    return field->set(field->descriptor, object, value) == 0;
-}
-
-static PyObject *new_tensor(const Engine *engine, PyObject *array, PyObject *node)
-{
-    PyObject *tensor = engine->new_tensor(engine->tensor, 0);
-    if (tensor && set(&engine->array, tensor, array) && set(&engine->tensor_node, tensor, node))
-        return tensor;
-    Py_XDECREF(tensor);
-    return NULL;
+    return PyObject_TypeCheck(x, engine->tensor) && SLOT(x, engine->array) &&
+           SLOT(x, engine->origin);
 }
 
 PyObject *tga_tensor_new(State *state, PyObject *array, PyObject *node)
 {
-    return new_tensor(&state->engine, array, node);
+    const Engine *engine = &state->engine;
+    PyObject *tensor = engine->new_tensor(engine->tensor, 0);
+    if (tensor) {
+        set_slot(tensor, engine->array, array);
+        set_slot(tensor, engine->origin, node);
+    }
+    return tensor;
 }
 
-static int is_recording(const Engine *engine)
+/* graph.mode.recording; -1 with an exception. */
+static int is_recording(Engine *engine)
 {
-    PyObject *recording = PyObject_GetAttr(engine->mode, engine->recording);
-    const int truth = recording ? PyObject_IsTrue(recording) : -1;
-    Py_XDECREF(recording);
-    return truth;
+    /* the attributes of a threading.local are a dict for each thread: the last one is kept */
+    const uint64_t thread = PyThreadState_GetID(PyThreadState_Get());
+    if (!engine->mode_of_thread || engine->thread != thread) {
+        PyObject *dict = PyObject_GetAttrString(engine->mode, "__dict__");
+        PyObject *before = engine->mode_of_thread;
+        if (!dict)
+            return -1;
+        engine->mode_of_thread = dict;
+        engine->thread = thread;
+        Py_XDECREF(before);
+    }
+    PyObject *recording = PyDict_GetItemWithError(engine->mode_of_thread, engine->recording);
+    if (recording)
+        return PyObject_IsTrue(recording);
+    return PyErr_Occurred() ? -1 : 1; /* as each thread starts */
 }
 
 /* ---- what C knows of an op -------------------------------------------------------------------- */
@@ -71,9 +75,9 @@ static const struct kind {
 typedef struct {
     PyObject_HEAD
     const struct kind *kind;
-    PyObject *row;             /* of the .def file, or None */
+    PyObject *row;              /* of the .def file, or None */
     int keeps[1 + MOST_INPUTS]; /* whether output and inputs are saved whole, or their shape */
-    int reads;                 /* which of them the backward of a unary row reads; -1 for none */
+    int reads;                  /* which of them the backward of a unary row reads; -1 for none */
 } Known;
 
 /* known(kind, row or None, keeps, reads): for the attribute `known` of an op */
@@ -132,7 +136,7 @@ static int add_values(PyObject **args, Py_ssize_t *count, PyObject *attrs)
 
 /* ---- an op applied ---------------------------------------------------------------------------- */
 
-/* The Node of an application; a new reference. */
+/* The Node of an application: `arrays` are its inputs, `origins` the nodes that made them. */
 static PyObject *new_node(State *state, const Known *known, PyObject *op, PyObject *attrs,
                           PyObject *y, PyObject *const *arrays, PyObject *const *origins)
 {
@@ -140,75 +144,92 @@ static PyObject *new_node(State *state, const Known *known, PyObject *op, PyObje
     const Py_ssize_t inputs = known->kind->inputs;
     PyObject *node = engine->new_node(engine->node, 0);
     PyObject *parents = PyTuple_New(inputs), *saved = PyTuple_New(1 + inputs);
-    int done = node && parents && saved;
-    if (done) {
+    if (node && parents && saved) {
         for (Py_ssize_t i = 0; i < inputs; i++)
             PyTuple_SetItem(parents, i, Py_NewRef(origins[i]));
         for (Py_ssize_t i = 0; i <= inputs; i++) {
             PyObject *x = i ? arrays[i - 1] : y;
             PyTuple_SetItem(saved, i, Py_NewRef(known->keeps[i] ? x : ((Array *)x)->shape));
         }
-        done = set(&engine->op, node, op) && set(&engine->parents, node, parents) &&
-               set(&engine->saved, node, saved) && set(&engine->attrs, node, attrs) &&
-               set(&engine->time, node, state->writes);
+        set_slot(node, engine->op, op);
+        set_slot(node, engine->parents, parents);
+        set_slot(node, engine->saved, saved);
+        set_slot(node, engine->attrs, attrs);
+        set_slot(node, engine->time, state->writes);
+    } else {
+        Py_CLEAR(node);
     }
     Py_XDECREF(parents);
     Py_XDECREF(saved);
-    if (!done)
-        Py_CLEAR(node);
     return node;
 }
 
-/* quick_apply(known, op, attrs, Tensors ...) -> Tensor */
+/* A number of Python's as an array of the dtype of what it meets; NULL if it cannot be. */
+static PyObject *array_of_number(State *state, PyObject *number, PyObject *other)
+{
+    const Array *like = other ? as_array(state, other) : NULL;
+    if (!like || !is_float(like) || !(PyFloat_CheckExact(number) || PyLong_CheckExact(number)))
+        return NULL;
+    const double value = PyFloat_AsDouble(number);
+    Array *x = PyErr_Occurred() ? NULL : tga_array_number(state, like->code, value);
+    PyErr_Clear(); /* the long way says what is wrong */
+    return (PyObject *)x;
+}
+
+/* quick_apply(known, op, attrs, inputs ...) -> Tensor; if there are none among them, Array */
 static PyObject *quick_apply(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     State *state = state_of(module);
-    const Engine *engine = &state->engine;
+    Engine *engine = &state->engine;
     const Py_ssize_t inputs = count - 3;
-    if (inputs < 1 || inputs > MOST_INPUTS)
+    if (inputs < 1)
         return expect("quick_apply", count, 4), NULL;
-    if (Py_TYPE(args[0]) != state->known_type)
-        Py_RETURN_NONE;
     const Known *known = (Known *)args[0];
-    if (inputs != known->kind->inputs)
+    if (Py_TYPE(args[0]) != state->known_type || inputs != known->kind->inputs)
         Py_RETURN_NONE;
-    PyObject *given[1 + MOST_INPUTS + MOST_ATTRS], **arrays = given, *origins[MOST_INPUTS] = {0};
-    PyObject *y = NULL, *node = NULL, *result = NULL;
+
+    PyObject *given[1 + MOST_INPUTS + MOST_ATTRS], **arrays = given, *origins[MOST_INPUTS];
     if (known->row != Py_None)
         *arrays++ = known->row;
-    Py_ssize_t got = 0, filled = arrays - given + inputs;
-    for (; got < inputs; got++) {
-        PyObject *x = args[3 + got];
-        if (!PyObject_TypeCheck(x, engine->tensor) || !(arrays[got] = get(&engine->array, x)))
-            break;
-    }
-    if (got == inputs && add_values(given, &filled, args[2]))
-        y = known->kind->forward(module, given, filled);
-    if (y && y != Py_None) {
-        int recorded = 0;
-        for (Py_ssize_t i = 0; i < inputs; i++) {
-            origins[i] = get(&engine->tensor_node, args[3 + i]);
-            recorded |= origins[i] && origins[i] != Py_None;
+    Py_ssize_t tensors = 0, numbers = 0, number = 0, filled = arrays - given + inputs;
+    int any_origin = 0;
+    for (Py_ssize_t i = 0; i < inputs; i++) {
+        PyObject *x = args[3 + i];
+        origins[i] = Py_None;
+        arrays[i] = NULL;
+        if (is_tensor(engine, x)) {
+            tensors++;
+            arrays[i] = SLOT(x, engine->array);
+            origins[i] = SLOT(x, engine->origin);
+            any_origin |= origins[i] != Py_None;
+        } else if (as_array(state, x)) {
+            arrays[i] = x;
+        } else {
+            numbers++;
+            number = i;
         }
-        if (recorded && !PyErr_Occurred())
-            recorded = is_recording(engine);
-        if (recorded)
-            node = new_node(state, known, args[1], args[2], y, arrays, origins);
-        else
-            node = Py_NewRef(Py_None);
-        if (node && !PyErr_Occurred())
-            result = new_tensor(engine, y, node);
     }
-    for (Py_ssize_t i = 0; i < got; i++) {
-        Py_DECREF(arrays[i]);
-        Py_XDECREF(origins[i]);
+    if (numbers > (inputs == 2) || !add_values(given, &filled, args[2]))
+        Py_RETURN_NONE;
+    if (numbers && !(arrays[number] = array_of_number(state, args[3 + number], arrays[1 - number])))
+        Py_RETURN_NONE;
+
+    PyObject *y = known->kind->forward(module, given, filled), *result = y;
+    if (y && y != Py_None && tensors) {
+        const int recorded = any_origin ? is_recording(engine) : 0;
+        PyObject *node = recorded > 0 ? new_node(state, known, args[1], args[2], y, arrays, origins)
+                         : recorded   ? NULL
+                                      : Py_NewRef(Py_None);
+        result = node ? tga_tensor_new(state, y, node) : NULL;
+        Py_DECREF(y);
+        Py_XDECREF(node);
     }
-    Py_XDECREF(y);
-    Py_XDECREF(node);
-    return result || PyErr_Occurred() ? result : Py_NewRef(Py_None);
+    if (numbers)
+        Py_DECREF(arrays[number]);
+    return result;
 }
 
-/* ---- the chain rule --------------------------------------------------------------------------- */
+/* ---- the walk --------------------------------------------------------------------------------- */
 
 /* A node on the way. */
 typedef struct {
@@ -218,89 +239,122 @@ typedef struct {
     int is_sum;               /* whether the gradient is a sum made here */
 } Visit;
 
+enum { FEW = 16 };
+
 typedef struct {
     Py_ssize_t count, room;
     Visit *visits;       /* in the order in which they were found, leaves last */
     Py_ssize_t *buckets; /* a hash table of 2 * room places: an index into visits, or -1 */
     Py_ssize_t *ready;   /* the nodes whose turn has come */
-} Graph;
+    Visit few_visits[FEW];
+    Py_ssize_t few_buckets[2 * FEW], few_ready[FEW]; /* where these begin */
+} Walk;
 
-static Py_ssize_t *bucket_of(const Graph *graph, PyObject *node)
+static void begin(Walk *walk)
 {
-    const size_t mask = 2 * (size_t)graph->room - 1;
-    size_t at = ((size_t)node >> 4) * (size_t)0x9E3779B97F4A7C15u >> 20 & mask;
-    while (graph->buckets[at] >= 0 && graph->visits[graph->buckets[at]].node != node)
-        at = (at + 1) & mask;
-    return &graph->buckets[at];
+    walk->count = 0;
+    walk->room = FEW;
+    walk->visits = walk->few_visits;
+    walk->buckets = walk->few_buckets;
+    walk->ready = walk->few_ready;
+    memset(walk->buckets, -1, sizeof walk->few_buckets);
 }
 
-static int grow(Graph *graph)
+static void release(Walk *walk)
 {
-    const Py_ssize_t room = graph->room ? 2 * graph->room : 32;
-    Visit *visits = PyMem_Realloc(graph->visits, (size_t)room * sizeof *visits);
-    graph->visits = visits ? visits : graph->visits;
-    Py_ssize_t *ready = PyMem_Realloc(graph->ready, (size_t)room * sizeof *ready);
-    graph->ready = ready ? ready : graph->ready;
-    Py_ssize_t *buckets = PyMem_Realloc(graph->buckets, 2 * (size_t)room * sizeof *buckets);
-    graph->buckets = buckets ? buckets : graph->buckets;
-    if (!visits || !ready || !buckets)
+    if (walk->room > FEW) {
+        PyMem_Free(walk->visits);
+        PyMem_Free(walk->buckets);
+        PyMem_Free(walk->ready);
+    }
+}
+
+static void end(Walk *walk)
+{
+    for (Py_ssize_t i = 0; i < walk->count; i++) {
+        Py_DECREF(walk->visits[i].node);
+        Py_XDECREF(walk->visits[i].parents);
+        Py_XDECREF(walk->visits[i].gradient);
+    }
+    release(walk);
+}
+
+/* Where the table has the index of an object, or would have it. */
+static Py_ssize_t *bucket_of(const Walk *walk, PyObject *node)
+{
+    const size_t mask = 2 * (size_t)walk->room - 1;
+    size_t at = ((uint64_t)(uintptr_t)node * 0x9E3779B97F4A7C15u >> 32) & mask;
+    while (walk->buckets[at] >= 0 && walk->visits[walk->buckets[at]].node != node)
+        at = (at + 1) & mask;
+    return &walk->buckets[at];
+}
+
+/* Double the room. */
+static int grow(Walk *walk)
+{
+    const size_t room = 2 * (size_t)walk->room;
+    Visit *visits = PyMem_Malloc(room * sizeof *visits);
+    Py_ssize_t *buckets = PyMem_Malloc(2 * room * sizeof *buckets);
+    Py_ssize_t *ready = PyMem_Malloc(room * sizeof *ready);
+    if (!visits || !buckets || !ready) {
+        PyMem_Free(visits);
+        PyMem_Free(buckets);
+        PyMem_Free(ready);
         return PyErr_NoMemory(), 0;
-    graph->room = room;
-    memset(buckets, -1, 2 * (size_t)room * sizeof *buckets);
-    for (Py_ssize_t i = 0; i < graph->count; i++)
-        *bucket_of(graph, graph->visits[i].node) = i;
+    }
+    memcpy(visits, walk->visits, (size_t)walk->count * sizeof *visits);
+    memcpy(ready, walk->ready, (size_t)walk->room * sizeof *ready);
+    memset(buckets, -1, 2 * room * sizeof *buckets);
+    release(walk);
+    walk->room = (Py_ssize_t)room;
+    walk->visits = visits;
+    walk->buckets = buckets;
+    walk->ready = ready;
+    for (Py_ssize_t i = 0; i < walk->count; i++)
+        *bucket_of(walk, visits[i].node) = i;
     return 1;
 }
 
-/* The index of a node, which is entered if it is new; -1 with an exception. */
-static Py_ssize_t index_of(Graph *graph, PyObject *node)
+/* The index of an object, which is entered if it is new; -1 with an exception. */
+static Py_ssize_t index_of(Walk *walk, PyObject *node)
 {
-    if (graph->count == graph->room && !grow(graph))
+    if (walk->count == walk->room && !grow(walk))
         return -1;
-    Py_ssize_t *bucket = bucket_of(graph, node);
+    Py_ssize_t *bucket = bucket_of(walk, node);
     if (*bucket < 0) {
-        graph->visits[graph->count] = (Visit){.node = Py_NewRef(node)};
-        *bucket = graph->count++;
+        walk->visits[walk->count] = (Visit){.node = Py_NewRef(node)};
+        *bucket = walk->count++;
     }
     return *bucket;
 }
 
-static void forget(Graph *graph)
-{
-    for (Py_ssize_t i = 0; i < graph->count; i++) {
-        Py_DECREF(graph->visits[i].node);
-        Py_XDECREF(graph->visits[i].parents);
-        Py_XDECREF(graph->visits[i].gradient);
-    }
-    PyMem_Free(graph->visits);
-    PyMem_Free(graph->ready);
-    PyMem_Free(graph->buckets);
-}
-
 /* Find every node that the first was computed from, but for leaves, and count its users.  0 if
- * one has been freed, or with an exception. */
-static int count_users(const Engine *engine, Graph *graph)
+ * there is one that has been freed or is of another kind; or with an exception. */
+static int count_users(const Engine *engine, Walk *walk)
 {
-    for (Py_ssize_t i = 0; i < graph->count; i++) {
-        PyObject *node = graph->visits[i].node;
-        PyObject *saved = get(&engine->saved, node), *parents = get(&engine->parents, node);
-        graph->visits[i].parents = parents;
-        Py_XDECREF(saved); /* the node still holds it */
-        if (!saved || saved == Py_None || !parents)
+    for (Py_ssize_t i = 0; i < walk->count; i++) {
+        PyObject *node = walk->visits[i].node;
+        if (Py_TYPE(node) != engine->node)
             return 0;
+        PyObject *parents = SLOT(node, engine->parents), *saved = SLOT(node, engine->saved);
+        if (!parents || !saved || !PyTuple_CheckExact(parents) || saved == Py_None)
+            return 0;
+        walk->visits[i].parents = Py_NewRef(parents);
         const Py_ssize_t length = PyTuple_Size(parents);
         for (Py_ssize_t k = 0; k < length; k++) {
             PyObject *parent = PyTuple_GetItem(parents, k);
             if (parent == Py_None || Py_TYPE(parent) == engine->leaf)
                 continue;
-            const Py_ssize_t found = index_of(graph, parent);
-            if (found < 0)
+            const Py_ssize_t index = index_of(walk, parent);
+            if (index < 0)
                 return 0;
-            graph->visits[found].users++;
+            walk->visits[index].users++;
         }
     }
     return 1;
 }
+
+/* ---- the chain rule --------------------------------------------------------------------------- */
 
 /* Whether no array of `saved` has been written to since; else Python says what is wrong. */
 static int is_fresh(State *state, PyObject *saved, PyObject *time)
@@ -316,63 +370,66 @@ static int is_fresh(State *state, PyObject *saved, PyObject *time)
     return 1;
 }
 
-/* The gradients of a node's inputs by a function of array.c: a new reference to an Array or a
- * tuple, None if it must be asked of Python, NULL with an exception. */
-static PyObject *pull_back_quickly(PyObject *module, PyObject *node, PyObject *parents,
-                                   PyObject *gy)
+/* The gradients of a node's inputs by a function of array.c: an Array or a tuple; None if they
+ * must be asked of Python, NULL with an exception. */
+static PyObject *pull_back_quickly(PyObject *module, const Known *known, PyObject *node,
+                                   PyObject *parents, PyObject *gy)
 {
     State *state = state_of(module);
     const Engine *engine = &state->engine;
-    PyObject *op = get(&engine->op, node), *saved = get(&engine->saved, node);
-    PyObject *attrs = get(&engine->attrs, node), *time = get(&engine->time, node);
-    PyObject *about = op ? PyObject_GetAttr(op, engine->known) : NULL, *result = NULL;
-    const int is_known = about && Py_TYPE(about) == state->known_type;
-    const struct kind *kind = is_known ? ((Known *)about)->kind : NULL;
-    const Py_ssize_t inputs = kind ? kind->inputs : 0;
-    if (kind && kind->backward && saved && attrs && time && PyTuple_Size(saved) == 1 + inputs &&
-        PyTuple_Size(parents) == inputs && is_fresh(state, saved, time)) {
-        const Known *known = (Known *)about;
-        PyObject *given[3 + MOST_INPUTS + MOST_ATTRS];
-        Py_ssize_t filled = 0;
-        if (known->row != Py_None) { /* (row, gy, what the row reads, attributes ...) */
-            given[filled++] = known->row;
-            given[filled++] = gy;
-            given[filled++] = known->reads < 0 ? gy : PyTuple_GetItem(saved, known->reads);
-            if (add_values(given, &filled, attrs))
-                result = kind->backward(module, given, filled);
-        } else { /* (gy, inputs ..., parents) */
-            given[filled++] = gy;
-            for (Py_ssize_t i = 1; i <= inputs; i++)
-                given[filled++] = PyTuple_GetItem(saved, i);
-            given[filled++] = parents;
-            result = kind->backward(module, given, filled);
-        }
+    PyObject *saved = SLOT(node, engine->saved), *attrs = SLOT(node, engine->attrs);
+    PyObject *time = SLOT(node, engine->time);
+    const Py_ssize_t inputs = known->kind->inputs;
+    if (!known->kind->backward || !saved || !attrs || !time || !PyTuple_CheckExact(saved) ||
+        PyTuple_Size(saved) != 1 + inputs || PyTuple_Size(parents) != inputs ||
+        !is_fresh(state, saved, time))
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+
+    PyObject *given[2 + MOST_INPUTS + MOST_ATTRS];
+    Py_ssize_t filled = 0;
+    if (known->row != Py_None) { /* (row, gy, what the row reads, attributes ...) */
+        given[filled++] = known->row;
+        given[filled++] = gy;
+        given[filled++] = known->reads < 0 ? gy : PyTuple_GetItem(saved, known->reads);
+        if (!add_values(given, &filled, attrs))
+            Py_RETURN_NONE;
+    } else { /* (gy, inputs ..., parents) */
+        given[filled++] = gy;
+        for (Py_ssize_t i = 1; i <= inputs; i++)
+            given[filled++] = PyTuple_GetItem(saved, i);
+        given[filled++] = parents;
     }
-    Py_XDECREF(op);
-    Py_XDECREF(saved);
-    Py_XDECREF(attrs);
-    Py_XDECREF(time);
-    Py_XDECREF(about);
-    return result || PyErr_Occurred() ? result : Py_NewRef(Py_None);
+    Py_INCREF(saved); /* while Python's lock may be given away */
+    PyObject *result = known->kind->backward(module, given, filled);
+    Py_DECREF(saved);
+    return result;
 }
 
-/* The same as a tuple, from wherever. */
+/* The same from wherever, an Array or a tuple. */
 static PyObject *pull_back(PyObject *module, PyObject *node, PyObject *parents, PyObject *gy)
 {
     State *state = state_of(module);
-    PyObject *found = pull_back_quickly(module, node, parents, gy);
+    const Engine *engine = &state->engine;
+    PyObject *op = SLOT(node, engine->op);
+    PyObject *known = op ? PyObject_GetAttr(op, engine->known) : NULL, *found = NULL;
+    if (known && Py_TYPE(known) == state->known_type)
+        found = pull_back_quickly(module, (Known *)known, node, parents, gy);
+    else if (known)
+        found = Py_NewRef(Py_None);
+    Py_XDECREF(known);
     if (found == Py_None) {
         Py_DECREF(found);
-        found = PyObject_CallFunctionObjArgs(state->engine.pull_back, node, gy, NULL);
+        found = PyObject_CallFunctionObjArgs(engine->pull_back, node, gy, NULL);
+        if (found && !PyTuple_CheckExact(found)) {
+            PyObject *tuple = PySequence_Tuple(found);
+            Py_DECREF(found);
+            found = tuple;
+        }
     }
-    if (!found || PyTuple_CheckExact(found))
-        return found;
-    PyObject *tuple = as_array(state, found) ? PyTuple_Pack(1, found) : PySequence_Tuple(found);
-    Py_DECREF(found);
-    return tuple;
+    return found;
 }
 
-/* x + y, in x itself if nobody else holds it; a new reference. */
+/* x + y, in x itself if nobody else holds it. */
 static PyObject *sum_of(PyObject *module, PyObject *x, PyObject *y, int in_place)
 {
     PyObject *given[] = {state_of(module)->engine.add_row, x, y};
@@ -384,98 +441,103 @@ static PyObject *sum_of(PyObject *module, PyObject *x, PyObject *y, int in_place
     return sum;
 }
 
-/* Pass the gradient on to a node's parents. */
-static int pass_on(PyObject *module, Graph *graph, PyObject *parents, PyObject *contributions,
+/* Pass a gradient on to a parent. */
+static int pass_on(PyObject *module, Walk *walk, PyObject *parent, PyObject *contribution,
                    Py_ssize_t *last)
 {
-    const Engine *engine = &state_of(module)->engine;
-    Py_ssize_t length = PyTuple_Size(parents);
-    if (PyTuple_Size(contributions) < length)
-        length = PyTuple_Size(contributions);
-    for (Py_ssize_t k = 0; k < length; k++) {
-        PyObject *parent = PyTuple_GetItem(parents, k);
-        if (parent == Py_None)
-            continue;
-        const Py_ssize_t index = index_of(graph, parent);
-        if (index < 0)
+    if (parent == Py_None)
+        return 1;
+    const Py_ssize_t index = index_of(walk, parent);
+    if (index < 0)
+        return 0;
+    Visit *visit = &walk->visits[index];
+    PyObject *before = visit->gradient;
+    if (!before) {
+        visit->gradient = Py_NewRef(contribution);
+    } else {
+        visit->gradient = sum_of(module, before, contribution, visit->is_sum);
+        visit->is_sum = 1;
+        Py_DECREF(before);
+        if (!visit->gradient)
             return 0;
-        PyObject *contribution = PyTuple_GetItem(contributions, k);
-        Visit *visit = &graph->visits[index];
-        if (!visit->gradient) {
-            visit->gradient = Py_NewRef(contribution);
-        } else {
-            PyObject *before = visit->gradient;
-            PyObject *sum = sum_of(module, before, contribution, visit->is_sum);
-            if (!sum)
-                return 0;
-            visit = &graph->visits[index];
-            visit->gradient = sum;
-            visit->is_sum = 1;
-            Py_DECREF(before);
-        }
-        if (Py_TYPE(parent) != engine->leaf && --visit->users == 0)
-            graph->ready[(*last)++] = index;
     }
+    if (Py_TYPE(parent) != state_of(module)->engine.leaf && --visit->users == 0)
+        walk->ready[(*last)++] = index;
     return 1;
 }
 
-/* x in memory of its own: x itself, or a copy if the memory is `taken` or x is a view. */
-static PyObject *own(State *state, Array *x, const Graph *taken)
+/* A node's turn: the gradients of its inputs, each to its parent. */
+static int take_turn(PyObject *module, Walk *walk, Py_ssize_t turn, int retain, Py_ssize_t *last)
 {
-    if (is_contiguous(x) && *bucket_of(taken, x->memory) < 0)
-        return Py_NewRef((PyObject *)x);
-    return PyObject_CallFunctionObjArgs(state->engine.convert, x, x->dtype, NULL);
-}
-
-/* Add the gradients of the leaves, which come from visit `first` on, to their `grad`. */
-static int deliver(PyObject *module, const Graph *graph, Py_ssize_t first, PyObject *seed)
-{
-    State *state = state_of(module);
-    const Engine *engine = &state->engine;
-    Graph taken = {0};
-    int done = index_of(&taken, ((Array *)seed)->memory) >= 0;
-    for (Py_ssize_t i = first; done && i < graph->count; i++) {
-        PyObject *leaf = graph->visits[i].node, *gradient = Py_NewRef(graph->visits[i].gradient);
-        PyObject *before = get(&engine->grad, leaf), *tensor = NULL;
-        if (before && before != Py_None) {
-            PyObject *array = get(&engine->array, before);
-            Py_DECREF(gradient);
-            gradient = array ? sum_of(module, array, graph->visits[i].gradient, 0) : NULL;
-            Py_XDECREF(array);
-        }
-        if (gradient && as_array(state, gradient)) {
-            PyObject *array = own(state, (Array *)gradient, &taken);
-            if (array && index_of(&taken, ((Array *)array)->memory) >= 0)
-                tensor = new_tensor(engine, array, Py_None);
-            Py_XDECREF(array);
-        }
-        done = before && tensor && set(&engine->grad, leaf, tensor);
-        Py_XDECREF(before);
-        Py_XDECREF(gradient);
-        Py_XDECREF(tensor);
+    Visit *visit = &walk->visits[walk->ready[turn]];
+    PyObject *node = visit->node, *parents = visit->parents, *gradient = visit->gradient;
+    visit->gradient = NULL;
+    PyObject *found = pull_back(module, node, parents, gradient);
+    Py_DECREF(gradient);
+    if (!found)
+        return 0;
+    if (!retain)
+        set_slot(node, state_of(module)->engine.saved, Py_None);
+    int done = 1;
+    if (PyTuple_CheckExact(found)) {
+        Py_ssize_t length = PyTuple_Size(parents);
+        length = PyTuple_Size(found) < length ? PyTuple_Size(found) : length;
+        for (Py_ssize_t k = 0; done && k < length; k++)
+            done = pass_on(module, walk, PyTuple_GetItem(parents, k), PyTuple_GetItem(found, k),
+                           last);
+    } else {
+        done = pass_on(module, walk, PyTuple_GetItem(parents, 0), found, last);
     }
-    forget(&taken);
+    Py_DECREF(found);
     return done;
 }
 
-/* The gradient with which backward begins, an Array; None if there is something to say. */
+/* Add a gradient to the `grad` of a leaf, in memory that is not among those `taken`. */
+static int deliver(PyObject *module, PyObject *leaf, PyObject *gradient, Walk *taken)
+{
+    State *state = state_of(module);
+    const Engine *engine = &state->engine;
+    PyObject *before = SLOT(leaf, engine->grad), *own = Py_NewRef(gradient), *tensor = NULL;
+    if (before && is_tensor(engine, before)) {
+        Py_DECREF(own);
+        own = sum_of(module, SLOT(before, engine->array), gradient, 0);
+    }
+    const Array *x = own ? as_array(state, own) : NULL;
+    if (x && (!is_contiguous(x) || *bucket_of(taken, x->memory) >= 0)) {
+        PyObject *copy = PyObject_CallFunctionObjArgs(engine->convert, x, x->dtype, NULL);
+        Py_DECREF(own);
+        own = copy;
+        x = own ? as_array(state, own) : NULL;
+    }
+    if (x && index_of(taken, x->memory) >= 0)
+        tensor = tga_tensor_new(state, own, Py_None);
+    if (own && !x)
+        PyErr_Format(PyExc_TypeError, "backward: a gradient is no Array: %R", own);
+    if (tensor)
+        set_slot(leaf, engine->grad, tensor);
+    Py_XDECREF(own);
+    Py_XDECREF(tensor);
+    return tensor != NULL;
+}
+
+/* The gradient with which backward begins, an Array; NULL if there is something to say. */
 static PyObject *seed_of(State *state, PyObject *output, PyObject *gradient)
 {
-    PyObject *x = get(&state->engine.array, output), *seed = NULL;
+    const Engine *engine = &state->engine;
+    const Array *y = as_array(state, SLOT(output, engine->array));
+    if (!y)
+        return NULL;
     if (gradient == Py_None) {
-        Array *y = x ? as_array(state, x) : NULL;
-        if (y && y->size == 1 && is_float(y) && (y = tga_array_like(state, y))) {
-            tga_fill(y->code, 1, 1.0, y->start);
-            seed = (PyObject *)y;
-        }
-    } else if (PyObject_TypeCheck(gradient, state->engine.tensor)) {
-        seed = get(&state->engine.array, gradient);
-        const Array *a = x ? as_array(state, x) : NULL, *b = seed ? as_array(state, seed) : NULL;
-        if (!a || !b || a->code != b->code || !same_shape(a, b))
-            Py_CLEAR(seed);
+        Array *one = y->size == 1 ? tga_array_like(state, y) : NULL;
+        if (one)
+            tga_fill(one->code, 1, 1.0, one->start);
+        return (PyObject *)one;
     }
-    Py_XDECREF(x);
-    return seed || PyErr_Occurred() ? seed : Py_NewRef(Py_None);
+    if (!is_tensor(engine, gradient))
+        return NULL;
+    PyObject *seed = SLOT(gradient, engine->array);
+    const Array *gy = as_array(state, seed);
+    return gy && gy->code == y->code && same_shape(gy, y) ? Py_NewRef(seed) : NULL;
 }
 
 /* quick_backward(Tensor, gradient or None, retain_graph) -> True */
@@ -486,52 +548,57 @@ static PyObject *quick_backward(PyObject *module, PyObject *const *args, Py_ssiz
     if (!expect("quick_backward", count, 3))
         return NULL;
     const int retain = PyObject_IsTrue(args[2]);
-    PyObject *root = get(&engine->tensor_node, args[0]);
-    if (!root || retain < 0 || root == Py_None || Py_TYPE(root) != engine->node) {
-        Py_XDECREF(root);
+    if (retain < 0 || !is_tensor(engine, args[0]))
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
-    }
-    PyObject *seed = seed_of(state, args[0], args[1]);
-    Graph graph = {0};
-    int done = 0, begun = 0;
-    if (seed && seed != Py_None && index_of(&graph, root) == 0 && count_users(engine, &graph)) {
-        const Py_ssize_t leaves = graph.count;
+    PyObject *root = SLOT(args[0], engine->origin);
+    PyObject *seed = Py_TYPE(root) == engine->node ? seed_of(state, args[0], args[1]) : NULL;
+    if (!seed)
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+
+    Walk walk, taken;
+    begin(&walk);
+    begin(&taken);
+    int begun = 0, done = 0;
+    if (index_of(&walk, root) == 0 && count_users(engine, &walk)) {
+        const Py_ssize_t leaves = walk.count;
         Py_ssize_t last = 0;
         begun = done = 1;
-        graph.visits[0].gradient = Py_NewRef(seed);
-        graph.ready[last++] = 0;
-        for (Py_ssize_t turn = 0; done && turn < last; turn++) {
-            Visit *visit = &graph.visits[graph.ready[turn]];
-            PyObject *node = visit->node, *parents = visit->parents, *gradient = visit->gradient;
-            visit->gradient = NULL;
-            PyObject *contributions = pull_back(module, node, parents, gradient);
-            Py_DECREF(gradient);
-            done = contributions && (retain || set(&engine->saved, node, Py_None)) &&
-                   pass_on(module, &graph, parents, contributions, &last);
-            Py_XDECREF(contributions);
-        }
-        done = done && deliver(module, &graph, leaves, seed);
+        walk.visits[0].gradient = Py_NewRef(seed);
+        walk.ready[last++] = 0;
+        for (Py_ssize_t turn = 0; done && turn < last; turn++)
+            done = take_turn(module, &walk, turn, retain, &last);
+        done = done && index_of(&taken, ((Array *)seed)->memory) >= 0;
+        for (Py_ssize_t i = leaves; done && i < walk.count; i++)
+            done = deliver(module, walk.visits[i].node, walk.visits[i].gradient, &taken);
     }
-    forget(&graph);
-    Py_DECREF(root);
-    Py_XDECREF(seed);
+    end(&walk);
+    end(&taken);
+    Py_DECREF(seed);
     if (done)
         Py_RETURN_TRUE;
-    if (begun && !PyErr_Occurred())
-        PyErr_SetString(PyExc_SystemError, "quick_backward");
-    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    return begun || PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
 /* ---- the module ------------------------------------------------------------------------------- */
 
-static int find_field(Field *field, PyObject *type, const char *name)
+/* The place of a slot in the objects of a class: where a value appears when Python sets it. */
+static int find_slot(Py_ssize_t *place, PyTypeObject *type, const char *name)
 {
-    field->descriptor = PyObject_GetAttrString(type, name);
-    if (!field->descriptor)
-        return 0;
-    field->get = (descrgetfunc)PyType_GetSlot(Py_TYPE(field->descriptor), Py_tp_descr_get);
-    field->set = (descrsetfunc)PyType_GetSlot(Py_TYPE(field->descriptor), Py_tp_descr_set);
-    return field->get && field->set;
+    allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    PyObject *object = alloc(type, 0), *size = NULL;
+    *place = 0;
+    if (object && PyObject_SetAttrString(object, name, (PyObject *)type) == 0 &&
+        (size = PyObject_GetAttrString((PyObject *)type, "__basicsize__"))) {
+        const Py_ssize_t after = PyLong_AsSsize_t(size);
+        for (Py_ssize_t at = sizeof(PyObject); at < after; at += (Py_ssize_t)sizeof(PyObject *))
+            if (SLOT(object, at) == (PyObject *)type)
+                *place = at;
+        if (!*place)
+            PyErr_Format(PyExc_TypeError, "%R: %s is no slot", type, name);
+    }
+    Py_XDECREF(object);
+    Py_XDECREF(size);
+    return *place > 0;
 }
 
 /* configure_engine(Tensor, Node, Leaf, mode, pull_back, convert, row of add): see Engine */
@@ -551,14 +618,15 @@ static PyObject *configure_engine(PyObject *module, PyObject *const *args, Py_ss
     engine->known = PyUnicode_InternFromString("known");
     engine->new_tensor = (allocfunc)PyType_GetSlot(engine->tensor, Py_tp_alloc);
     engine->new_node = (allocfunc)PyType_GetSlot(engine->node, Py_tp_alloc);
-    if (!engine->recording || !engine->known || !find_field(&engine->array, args[0], "array") ||
-        !find_field(&engine->tensor_node, args[0], "node") ||
-        !find_field(&engine->op, args[1], "op") ||
-        !find_field(&engine->parents, args[1], "parents") ||
-        !find_field(&engine->saved, args[1], "saved") ||
-        !find_field(&engine->attrs, args[1], "attrs") ||
-        !find_field(&engine->time, args[1], "time") ||
-        !find_field(&engine->grad, args[2], "grad"))
+    if (!engine->recording || !engine->known ||
+        !find_slot(&engine->array, engine->tensor, "array") ||
+        !find_slot(&engine->origin, engine->tensor, "node") ||
+        !find_slot(&engine->op, engine->node, "op") ||
+        !find_slot(&engine->parents, engine->node, "parents") ||
+        !find_slot(&engine->saved, engine->node, "saved") ||
+        !find_slot(&engine->attrs, engine->node, "attrs") ||
+        !find_slot(&engine->time, engine->node, "time") ||
+        !find_slot(&engine->grad, engine->leaf, "grad"))
         return NULL;
     Py_RETURN_NONE;
 }

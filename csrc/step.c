@@ -321,11 +321,10 @@ PyObject *quick_step(PyObject *module, PyObject *const *args, Py_ssize_t count)
         Py_DECREF(values);
         return PyLong_FromLong(status);
     }
-    const Field *grad = &state->engine.grad;
     for (Py_ssize_t i = 0; i < p->leaf_count; i++) {
         PyObject *leaf = PyWeakref_GetObject(p->leaves[i]);
-        if (leaf != Py_None && grad->set(grad->descriptor, leaf, p->gradients[i]) < 0)
-            Py_CLEAR(values);
+        if (leaf != Py_None)
+            set_slot(leaf, state->engine.grad, p->gradients[i]);
     }
     return values;
 }

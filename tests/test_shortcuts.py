@@ -2,6 +2,7 @@
 the rest."""
 
 import gc
+import threading
 import weakref
 from contextlib import nullcontext
 
@@ -218,6 +219,47 @@ def test_what_is_written_down():
         assert x.tanh().node is None
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("number", [0.1, -0.0, 3, True, 2**70, 1e39, -1e308, float("nan"), 1e-320])
+def test_a_number_meets_a_tensor(number, dtype):
+    """Rounded as by the long way; beyond float32 it becomes infinite."""
+    rng = np.random.default_rng(1)
+    x = numbers(rng, (2, 3), dtype)
+    for name in ("add", "sub", "mul", "div", "pow", "maximum"):
+        op = REGISTRY[name]
+        assert_same_bits(forward_and_backward(lambda x, op=op: op(x, number), x))
+        assert_same_bits(forward_and_backward(lambda x, op=op: op(number, x), x))
+        z = op(x.array, number)  # as rules of calculus do
+        assert array.to_numpy(z).tobytes() == op(x, number).numpy().tobytes()
+
+
+def test_each_thread_records_or_not():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    seen = []
+
+    def look():
+        seen.append(x.tanh().node is not None)
+
+    def look_in_another_thread(turned_off):
+        def run():
+            look()
+            with tga.no_grad() if turned_off else nullcontext():
+                look()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+
+    look()
+    look_in_another_thread(True)
+    look()
+    with tga.no_grad():
+        look_in_another_thread(False)
+        look()
+    look()
+    assert seen == [True, True, False, True, True, True, False, True]
+
+
 def test_gradients_share_no_memory():
     """Of a sum both terms get the gradient of the result: the seed itself."""
     x, y = Tensor([1.0, 2.0], requires_grad=True), Tensor([3.0, 4.0], requires_grad=True)
@@ -267,7 +309,13 @@ def test_an_op_without_shortcut_is_declined():
     tanh, clamp = REGISTRY["tanh"], REGISTRY["clamp"]
     assert lib.quick_apply(REGISTRY["sum"].known, REGISTRY["sum"], {}, x) is None
     assert lib.quick_apply(tanh.known, tanh, {}, x) is not None
-    assert lib.quick_apply(tanh.known, tanh, {}, x.array) is None
+    assert type(lib.quick_apply(tanh.known, tanh, {}, x.array)) is array.Array
+    assert lib.quick_apply(tanh.known, tanh, {}, 0.5) is None
+    add = REGISTRY["add"]
+    for wrong in ("1", None, [1.0], True, 10**400, np.float32(1)):
+        assert lib.quick_apply(add.known, add, {}, x, wrong) is None
+    assert lib.quick_apply(add.known, add, {}, 1, 1.0) is None
+    assert lib.quick_apply(add.known, add, {}, x.astype("int64"), 1.0) is None
     assert lib.quick_apply(tanh.known, tanh, {}, x, x) is None
     assert lib.quick_apply(tanh.known, tanh, None, x) is None
     for attrs in ({"min": None, "max": 1.0}, {"min": "0", "max": 1.0}, dict.fromkeys("abc", 1.0)):
@@ -327,7 +375,7 @@ def test_wrong_use_raises():
     assert len(names) >= 14
     for name in names:
         with pytest.raises(TypeError, match=f"{name}: .* arguments"):
-            getattr(lib, name)(*[x] * 20)
+            getattr(lib, name)(*[x] * (2 if name == "quick_apply" else 20))
     with pytest.raises(TypeError, match="not a DType"):
         lib.array_empty((2,), "float32", 2)
     with pytest.raises(TypeError, match="not an Array"):

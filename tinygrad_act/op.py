@@ -129,6 +129,8 @@ class Op:
             inputs, attrs = self._sorted(inputs, attrs)
         else:
             attrs = self.defaults
+        if (result := lib.quick_apply(self.known, self, attrs, *inputs)) is not None:
+            return result
         interpret = INTERPRETERS.get(type(inputs[0])) or interpreter_of(inputs)
         if interpret is not None:
             return interpret(self, inputs, attrs)
