@@ -635,9 +635,15 @@ class General(Op):
         if self.variadic:
             return self.vjp(gy, *saved, **attrs)
         return [
-            None if parent is None else rule(gy, *saved, **attrs)
+            None if parent is None else (rule or self._refuse)(gy, *saved, **attrs)
             for rule, parent in zip(self.vjp, parents, strict=True)
         ]
+
+    def _refuse(self, *_, **attrs):
+        names = [name for name, rule in zip(self.inputs, self.vjp) if rule is None]
+        raise TypeError(
+            f"{self.name}: no gradient flows to {' and '.join(names)}; write {names[0]}.detach()"
+        )
 
 
 def general(name, inputs, forward, vjp, **fields):

@@ -5,3 +5,4 @@
 """
 
 from .differences import gradcheck, gradgradcheck
+from .records import check_op
