@@ -516,6 +516,185 @@ PyObject *quick_add_to(PyObject *module, PyObject *const *args, Py_ssize_t count
     return finished((Array *)Py_NewRef((PyObject *)total), status);
 }
 
+/* The length of the last axis, if `axis` names that one by a number; else 0. */
+static Py_ssize_t last_length(const Array *x, PyObject *axis)
+{
+    const Py_ssize_t ndim = PyTuple_Size(x->shape);
+    if (ndim == 0 || !PyLong_CheckExact(axis))
+        return 0;
+    const long number = PyLong_AsLong(axis);
+    if (PyErr_Occurred())
+        PyErr_Clear();
+    else if (number == -1 || number == ndim - 1)
+        return PyLong_AsSsize_t(PyTuple_GetItem(x->shape, ndim - 1));
+    return 0;
+}
+
+/* A new array of the shape of x but for the length of the last axis. */
+static Array *make_with_last(State *state, const Array *x, Py_ssize_t size, Py_ssize_t length)
+{
+    const Py_ssize_t ndim = PyTuple_Size(x->shape);
+    PyObject *shape = PyTuple_New(ndim), *last = PyLong_FromSsize_t(length);
+    if (!shape || !last) {
+        Py_XDECREF(shape);
+        Py_XDECREF(last);
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < ndim - 1; i++)
+        PyTuple_SetItem(shape, i, Py_NewRef(PyTuple_GetItem(x->shape, i)));
+    PyTuple_SetItem(shape, ndim - 1, last);
+    Array *y = tga_array_new(state, shape, x->code, size);
+    Py_DECREF(shape);
+    return y;
+}
+
+/* Whether both are floats of one dtype, in C order, with elements. */
+static int are_alike(const Array *x, const Array *y)
+{
+    return x && y && is_float(x) && x->code == y->code && is_contiguous(x) && is_contiguous(y) &&
+           x->size && y->size;
+}
+
+enum { SOFTMAX, LOG_SOFTMAX, SOFTMIN };
+
+/* quick_softmax(which, x, axis) -> y */
+PyObject *quick_softmax(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_softmax", count, 3))
+        return NULL;
+    const long which = PyLong_AsLong(args[0]);
+    const Array *x = as_array(state, args[1]);
+    const Py_ssize_t n = are_alike(x, x) ? last_length(x, args[2]) : 0;
+    if (!n)
+        Py_RETURN_NONE;
+    Array *y = tga_array_like(state, x), *turned = NULL;
+    if (!y)
+        return NULL;
+    if (which == SOFTMIN) { /* that of -x */
+        if (!(turned = tga_array_like(state, x)))
+            return drop(y), NULL;
+        tga_unary_forward(UNARY_neg, x->code, x->size, x->start, turned->start, 0, 0);
+        x = turned;
+    }
+    int status;
+    RUN(status, x->size,
+        tga_softmax_forward(x->code, which == LOG_SOFTMAX, x->size / n, n, x->start, y->start));
+    drop(turned);
+    return finished(y, status);
+}
+
+/* quick_softmax_backward(which, gy, y, axis) -> gx */
+PyObject *quick_softmax_backward(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_softmax_backward", count, 4))
+        return NULL;
+    const long which = PyLong_AsLong(args[0]);
+    const Array *gy = as_array(state, args[1]), *y = as_array(state, args[2]);
+    const Py_ssize_t n = are_alike(gy, y) && gy->size == y->size ? last_length(y, args[3]) : 0;
+    if (!n)
+        Py_RETURN_NONE;
+    Array *gx = tga_array_like(state, y);
+    if (!gx)
+        return NULL;
+    int status;
+    RUN(status, y->size,
+        tga_softmax_backward(y->code, which == LOG_SOFTMAX, y->size / n, n, gy->start, y->start,
+                             gx->start));
+    if (which == SOFTMIN)
+        tga_unary_forward(UNARY_neg, y->code, y->size, gx->start, gx->start, 0, 0);
+    return finished(gx, status);
+}
+
+/* quick_glu(0, x, axis) -> y */
+PyObject *quick_glu(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_glu", count, 3))
+        return NULL;
+    const Array *x = as_array(state, args[1]);
+    const Py_ssize_t n = are_alike(x, x) ? last_length(x, args[2]) : 0;
+    if (!n || n % 2)
+        Py_RETURN_NONE;
+    Array *y = make_with_last(state, x, x->size / 2, n / 2);
+    if (!y)
+        return NULL;
+    int status;
+    RUN(status, x->size, tga_glu_forward(x->code, x->size / n, n / 2, x->start, y->start));
+    return finished(y, status);
+}
+
+/* quick_glu_backward(0, gy, x, axis) -> gx */
+PyObject *quick_glu_backward(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_glu_backward", count, 4))
+        return NULL;
+    const Array *gy = as_array(state, args[1]), *x = as_array(state, args[2]);
+    const Py_ssize_t n = are_alike(gy, x) && 2 * gy->size == x->size ? last_length(x, args[3]) : 0;
+    if (!n)
+        Py_RETURN_NONE;
+    Array *gx = tga_array_like(state, x);
+    if (!gx)
+        return NULL;
+    int status;
+    RUN(status, x->size,
+        tga_glu_backward(x->code, x->size / n, n / 2, gy->start, x->start, gx->start));
+    return finished(gx, status);
+}
+
+/* How many pieces each result of maxout is chosen from; 0 if x cannot be cut so. */
+static Py_ssize_t pieces_of(const Array *x, PyObject *number)
+{
+    const Py_ssize_t ndim = PyTuple_Size(x->shape);
+    if (ndim == 0 || !PyLong_CheckExact(number))
+        return 0;
+    const Py_ssize_t pieces = PyLong_AsSsize_t(number);
+    PyErr_Clear();
+    const Py_ssize_t n = PyLong_AsSsize_t(PyTuple_GetItem(x->shape, ndim - 1));
+    return pieces >= 1 && n % pieces == 0 ? pieces : 0;
+}
+
+/* quick_maxout(0, x, pieces) -> y */
+PyObject *quick_maxout(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_maxout", count, 3))
+        return NULL;
+    const Array *x = as_array(state, args[1]);
+    const Py_ssize_t pieces = are_alike(x, x) ? pieces_of(x, args[2]) : 0;
+    if (!pieces)
+        Py_RETURN_NONE;
+    PyObject *last = PyTuple_GetItem(x->shape, PyTuple_Size(x->shape) - 1);
+    const Py_ssize_t n = x->size / pieces;
+    Array *y = make_with_last(state, x, n, PyLong_AsSsize_t(last) / pieces);
+    if (!y)
+        return NULL;
+    int status;
+    RUN(status, x->size, tga_maxout_forward(x->code, n, pieces, x->start, y->start));
+    return finished(y, status);
+}
+
+/* quick_maxout_backward(0, gy, x, pieces) -> gx */
+PyObject *quick_maxout_backward(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_maxout_backward", count, 4))
+        return NULL;
+    const Array *gy = as_array(state, args[1]), *x = as_array(state, args[2]);
+    const Py_ssize_t pieces = are_alike(gy, x) ? pieces_of(x, args[3]) : 0;
+    if (!pieces || gy->size * pieces != x->size)
+        Py_RETURN_NONE;
+    Array *gx = tga_array_like(state, x);
+    if (!gx)
+        return NULL;
+    int status;
+    RUN(status, x->size,
+        tga_maxout_backward(x->code, gy->size, pieces, gy->start, x->start, gx->start));
+    return finished(gx, status);
+}
+
 /* How the product reads a matrix where it lies: whether it is stored transposed, and the step
  * from one stored row to the next; 0 if it would have to be copied. */
 static int stored(const Array *x, Py_ssize_t rows, Py_ssize_t columns, int *turned,
@@ -737,6 +916,12 @@ static PyMethodDef functions[] = {
     FUNCTION(quick_unary_backward),
     FUNCTION(quick_binary),
     FUNCTION(quick_add_to),
+    FUNCTION(quick_softmax),
+    FUNCTION(quick_softmax_backward),
+    FUNCTION(quick_glu),
+    FUNCTION(quick_glu_backward),
+    FUNCTION(quick_maxout),
+    FUNCTION(quick_maxout_backward),
     FUNCTION(quick_matmul),
     FUNCTION(quick_matmul_backward),
     FUNCTION(quick_linear),

@@ -67,6 +67,9 @@ static const struct kind {
 } kinds[] = {
     {"unary", 1, quick_unary, quick_unary_backward},
     {"binary", 2, quick_binary, NULL},
+    {"softmax", 1, quick_softmax, quick_softmax_backward},
+    {"glu", 1, quick_glu, quick_glu_backward},
+    {"maxout", 1, quick_maxout, quick_maxout_backward},
     {"matmul", 2, quick_matmul, quick_matmul_backward},
     {"linear", 3, quick_linear, quick_linear_backward},
     {0},
@@ -75,9 +78,9 @@ static const struct kind {
 typedef struct {
     PyObject_HEAD
     const struct kind *kind;
-    PyObject *row;              /* of the .def file, or None */
+    PyObject *row;              /* which of its kind: a row of the .def files; or None */
     int keeps[1 + MOST_INPUTS]; /* whether output and inputs are saved whole, or their shape */
-    int reads;                  /* which of them the backward of a unary row reads; -1 for none */
+    int reads;                  /* which of them the backward of a row reads; -1 for none */
 } Known;
 
 /* known(kind, row or None, keeps, reads): for the attribute `known` of an op */

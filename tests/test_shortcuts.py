@@ -19,6 +19,7 @@ from tinygrad_act.op import Binary, Elementwise
 
 lib = kernels.lib
 SIDES = st.integers(0, 6)
+ROWS = ["softmax", "log_softmax", "softmin", "glu", "maxout"]
 UNARY = [name for name, op in REGISTRY.items() if isinstance(op, Elementwise)]
 BINARY = [name for name, op in REGISTRY.items() if isinstance(op, Binary) and not op.compares]
 
@@ -64,6 +65,25 @@ def test_unary(name, shape, dtype):
     x = numbers(np.random.default_rng(1), shape, dtype)
     assert_same_bits(forward_and_backward(REGISTRY[name], x))
     assert_same_bits(forward_and_backward(lambda x: REGISTRY[name](x.T), x))
+
+
+@pytest.mark.parametrize("name", ROWS)
+@given(
+    shape=st.lists(st.integers(0, 3), min_size=1, max_size=3),
+    axis=st.integers(-3, 2),
+    dtype=st.sampled_from(["float32", "float64"]),
+)
+def test_rows(name, shape, axis, dtype):
+    op, axis = REGISTRY[name], axis % len(shape)
+    if name == "maxout":
+        shape, attrs = [*shape[:-1], 6 * shape[-1]], {"pieces": 1 + axis}
+    else:
+        shape, attrs = [*shape[:axis], 2 * shape[axis], *shape[axis + 1 :]], {"axis": axis}
+    x = numbers(np.random.default_rng(1), shape, dtype)
+    assert_same_bits(forward_and_backward(lambda x: op(x, **attrs), x))
+    assert_same_bits(forward_and_backward(lambda x: op(x[::-1], **attrs), x))
+    if "axis" in attrs and axis == len(shape) - 1:
+        assert_same_bits(forward_and_backward(lambda x: op(x, axis=-1), x))
 
 
 @given(

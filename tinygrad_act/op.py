@@ -108,8 +108,8 @@ class Op:
         self.conventions = conventions
         self._arity = -1 if self.variadic else len(self.inputs)
         needed = saves.split()
-        self.whole = tuple([name in needed for name in (output, *self.inputs)])
-        self.keep = _keep_shapes if self.variadic else _keeper(*self.whole)
+        self._whole = tuple([name in needed for name in (output, *self.inputs)])
+        self.keep = _keep_shapes if self.variadic else _keeper(*self._whole)
         given = [*self.inputs, *[f"{name}={value!r}" for name, value in self.defaults.items()]]
         self.__doc__ = f"{name}({'*' * self.variadic}{', '.join(given)})\n\n{conventions}"
         unknown = set(saves.split()) - {output, *self.inputs}
@@ -163,6 +163,11 @@ class Op:
                 raise TypeError(f"{self.name}: {len(given) - len(self.attrs)} arguments too many")
             attrs = {**dict(zip(self.attrs, given, strict=False)), **attrs}
         return inputs, self.complete(attrs) if attrs else self.defaults
+
+    def _known(self, kind, row=None, reads=None):
+        """What csrc/eager.c needs to know: see there."""
+        names = (self.output, *self.inputs)
+        return lib.known(kind, row, self._whole, names.index(reads) if reads else -1)
 
     def complete(self, attrs):
         """`attrs` with the defaults of those that are missing.
@@ -299,8 +304,7 @@ class Elementwise(Op):
             raise ValueError(f"{name}: the C row saves {kernels.row_saves(self.row)!r}")
         self.row_reads_y = self.row >= 0 and kernels.row_saves(self.row) == "y"
         if self.row >= 0:
-            reads = "yx".find(kernels.row_saves(self.row) or "-")
-            self.known = lib.known("unary", self.row, self.whole, reads)
+            self.known = self._known("unary", self.row, kernels.row_saves(self.row))
 
     def forward(self, x, **attrs):
         if (y := lib.quick_unary(self.row, x, *attrs.values())) is not None:
@@ -444,7 +448,7 @@ class Binary(Op):
         self.on_integers = on_integers
         self.row = kernels.find("compare" if self.compares else "binary", name)
         if not self.compares:
-            self.known = lib.known("binary", self.row, self.whole, -1)
+            self.known = self._known("binary", self.row)
 
     def forward(self, x, y):
         if not self.compares and (z := lib.quick_binary(self.row, x, y)) is not None:
@@ -572,8 +576,9 @@ class General(Op):
     fused : function (parents, gy, y, *inputs, **attrs) -> tuple of Arrays, optional
         The same by kernels, for first derivatives; None in `parents` marks an input
         whose gradient nobody wants.
-    known : str, optional
-        What csrc/eager.c calls it, where `forward` and `fused` have shortcuts.
+    known : tuple, optional
+        Where forward and backward have shortcuts: what csrc/eager.c calls them, which of that
+        kind it is, and the name of what backward reads.
     promotes : int
         From which input on (1 is the first) they meet in one dtype; 0 for none.
     indices : str
@@ -612,7 +617,7 @@ class General(Op):
             name, inputs.lstrip("*"), output, saves, attrs, max_ulp, kinks or {}, conventions
         )
         if known:
-            self.known = lib.known(known, None, self.whole, -1)
+            self.known = self._known(*known)
         self.forward = forward
         self.vjp = vjp
         self.fused = fused
