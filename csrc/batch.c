@@ -25,6 +25,10 @@ static void batch_rows(void *context, int64_t begin, int64_t end)
         if (b->dtype_x == b->dtype_y && b->scale == 1) {
             if (width * size_y > 64)
                 memcpy(y, x, width * size_y);
+            else if (width * size_y == 4)
+                memcpy(y, x, 4);
+            else if (width * size_y == 8)
+                memcpy(y, x, 8);
             else if (size_y == 4)
                 for (size_t j = 0; j < width; j++)
                     memcpy(y + 4 * j, x + 4 * j, 4);
@@ -57,9 +61,11 @@ int tga_batch(int dtype_y, int dtype_x, int64_t count, int64_t width, int64_t st
         return TGA_NO_KERNEL;
     if (!is_float && scale != 1)
         return TGA_NO_KERNEL;
+    int wrong = 0; /* without an early end, so that it takes vectors */
     for (int64_t i = 0; i < count; i++)
-        if (index[i] < 0 || index[i] >= rows)
-            return TGA_BAD_LABEL;
+        wrong |= (uint64_t)index[i] >= (uint64_t)rows;
+    if (wrong)
+        return TGA_BAD_LABEL;
     batch b = {dtype_y, dtype_x, width, step, index, x, scale, y};
     tga_parallel(count, 1 + GRAIN / (width + 1), batch_rows, &b);
     return TGA_OK;

@@ -162,54 +162,60 @@ static ALWAYS_INLINE void TN(rows_product)(int64_t rows, int64_t depth, const T 
 /* The words of a call, in the order of tga_rows_forward: 0 op, 1 dtype, 2 m, 3 k, 4 x, 5 wt, 6 b,
  * 7 z, 8 y, 9 and 10 the activation's attributes.
  * x: (m, ROW), k columns used; wt: (k, ROW), n used; b: (ROW); z, y: (m, ROW), before and after
- * the activation; z may be NULL. */
-static __attribute__((noinline)) void TN(rows_linear)(int64_t m, int64_t k, const T *x,
-                                                       const T *wt, const T *b, T *z)
-{
-    TN(rows_product)(m, k, x, TGA_ROW, 1, wt, b, TGA_ROW, z);
-}
-
+ * the activation; z may be NULL.  x, z and y have room for m rounded up to TGA_ROW_BLOCK: so
+ * many rows are computed together, and of the last nobody reads what is too much. */
 static ALWAYS_INLINE int TN(rows_forward)(V (*row)(V, V, V), const tga_word *v)
 {
-    int64_t m = v[2].i;
     const int64_t k = v[3].i;
-    const T *x = v[4].p, *wt = v[5].p, *b = v[6].p;
+    const T *x = v[4].p;
     T *z = v[7].p, *y = v[8].p;
     const V a1 = v_splat((T)v[9].d), a2 = v_splat((T)v[10].d);
-    for (; m >= 4; m -= 4, x += 4 * TGA_ROW, y += 4 * TGA_ROW) {
+    for (int64_t m = v[2].i; m > 0; m -= TGA_ROW_BLOCK) {
         R sum[8][ROW_VECTORS];
-        TN(rows_sums)(4, k, x, TGA_ROW, 1, wt, b, sum);
-        TN(rows_store)(4, row, a1, a2, sum, z, y);
+        TN(rows_sums)(TGA_ROW_BLOCK, k, x, TGA_ROW, 1, v[5].p, v[6].p, sum);
+        TN(rows_store)(TGA_ROW_BLOCK, row, a1, a2, sum, z, y);
+        x += TGA_ROW_BLOCK * TGA_ROW;
+        y += TGA_ROW_BLOCK * TGA_ROW;
         if (z)
-            z += 4 * TGA_ROW;
-    }
-    if (m > 0) {
-        TN(rows_linear)(m, k, x, wt, b, z ? z : y);
-        TN(unary_loop)(row, m * TGA_ROW, z ? z : y, y, (T)v[9].d, (T)v[10].d, 0);
+            z += TGA_ROW_BLOCK * TGA_ROW;
     }
     return TGA_OK;
 }
 
 /* ---- backward ----------------------------------------------------------------------------- */
 
+/* The sum of at most four rows, neighbours first. */
+static ALWAYS_INLINE R TN(sum_of_rows)(int64_t m, const T *g)
+{
+    if (m >= 4) /* first, for the XOR nets */
+        return (r_load(g) + r_load(g + TGA_ROW)) +
+               (r_load(g + 2 * TGA_ROW) + r_load(g + 3 * TGA_ROW));
+    R sum = r_load(g);
+    if (m > 1)
+        sum = sum + r_load(g + TGA_ROW);
+    return m > 2 ? sum + r_load(g + 2 * TGA_ROW) : sum;
+}
+
 /* gb[j] = sum over i < m of g[i][j], in the order of reduce.tmpl.h: fewer rows than lanes are
- * added as a tree, neighbours first. */
+ * added as a tree, neighbours first; those are at most 16. */
 static ALWAYS_INLINE void TN(rows_sum)(int64_t m, const T *g, T *gb)
 {
-    if (m < VL && m <= 4) {
-        for (int64_t at = 0; at < TGA_ROW; at += R_LANES) {
-            R sum = r_load(g + at);
-            if (m > 1)
-                sum = sum + r_load(g + TGA_ROW + at);
-            if (m == 3)
-                sum = sum + r_load(g + 2 * TGA_ROW + at);
-            if (m == 4)
-                sum = sum + (r_load(g + 2 * TGA_ROW + at) + r_load(g + 3 * TGA_ROW + at));
-            r_store(gb + at, sum);
-        }
+    if (m >= VL) {
+        TN(reduce_rows_loop)(TN(sum_combine), 0, m, TGA_ROW, g, TGA_ROW, gb);
         return;
     }
-    TN(reduce_rows_loop)(TN(sum_combine), 0, m, TGA_ROW, g, TGA_ROW, gb);
+    for (int64_t at = 0; at < TGA_ROW; at += R_LANES, g += R_LANES, gb += R_LANES) {
+        R sum = TN(sum_of_rows)(m, g);
+        if (m > 4)
+            sum = sum + TN(sum_of_rows)(m - 4, g + 4 * TGA_ROW);
+        if (m > 8) {
+            R rest = TN(sum_of_rows)(m - 8, g + 8 * TGA_ROW);
+            if (m > 12)
+                rest = rest + TN(sum_of_rows)(m - 12, g + 12 * TGA_ROW);
+            sum = sum + rest;
+        }
+        r_store(gb, sum);
+    }
 }
 
 /* The words of a call, in the order of tga_rows_backward: 0 op, 1 dtype, 2 m, 3 n, 4 k, 5 gy,

@@ -307,16 +307,19 @@ int tga_clip_norm(int dtype, int64_t count, void **g, const int64_t *size, const
 
 /* ---- small matrices in rows of TGA_ROW elements, for replay: small.tmpl.h ------------ */
 #define TGA_ROW 8
-#define TGA_ROWS_MOST 64
-/* TGA_ROWS_MOST: rows that such a matrix may have.  op: a row of activations.def.  x (m, k), y (m, n); w (n, k), and the same turned: wt (k, n).
- * z, before the activation, may be NULL; of the gradients any, but gw and gwt together. */
+#define TGA_ROWS_MOST 64 /* that such a matrix may have */
+#define TGA_ROW_BLOCK 4
+/* op: a row of activations.def.  x (m, k), y (m, n); w (n, k), and the same turned: wt (k, n).
+ * z, before the activation, may be NULL; of the gradients any, but gw and gwt together.
+ * The forward pass computes whole blocks of rows: x, y and z have room for m rounded up to a
+ * multiple of TGA_ROW_BLOCK, and nothing depends on what stands in the rows that are too many. */
 int tga_rows_forward(int op, int dtype, int64_t m, int64_t k, const void *x, const void *wt,
                      const void *b, void *z, void *y, double a1, double a2);
 int tga_rows_backward(int op, int dtype, int64_t m, int64_t n, int64_t k, const void *gy,
                       const void *saved, const void *x, const void *w, void *gx, void *gw, void *gwt,
                       void *gb, double a1, double a2);
 int tga_activation_rows(void);          /* how many rows activations.def has: they come first */
-/* an elementwise loss of x in rows and t in the usual form, and its gradient in rows */
+/* an elementwise loss of x and t, and its gradient */
 int tga_rows_loss(int op, int dtype, int64_t rows, int64_t columns, const void *x, const void *t,
                   double a, double scale, const void *gy, void *total, void *gx);
 /* between rows and the usual form: y (rows, columns) from or to x, in rows of TGA_ROW */

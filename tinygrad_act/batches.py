@@ -26,6 +26,7 @@ class DataSets:
 
     def __init__(self, data, scale):
         self.given, self.scale = _listed(data), scale
+        self._keys = {}  # rows of a batch -> what `key` returns
         data = self.given
         self.arrays = [_as_data(x) for x in data]
         if not self.arrays or any(not x.shape for x in self.arrays):
@@ -63,8 +64,10 @@ class DataSets:
 
     def key(self, rows):
         """Shapes and dtypes of the inputs made of so many rows."""
-        calls = [self._call(number, rows) for number in range(len(self.arrays))]
-        return tuple((shape, dtype) for dtype, shape, _ in calls)
+        if rows not in self._keys:
+            calls = [self._call(number, rows) for number in range(len(self.arrays))]
+            self._keys[rows] = tuple([(shape, dtype) for dtype, shape, _ in calls])
+        return self._keys[rows]
 
     def batch(self, order, start, rows):
         """The inputs made of some rows, as in eager mode."""

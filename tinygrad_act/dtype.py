@@ -64,7 +64,7 @@ uint8 = DType("uint8", 4, 1, "B")
 
 DTYPES = (float32, float64, int64, bool_, uint8)
 _BY_NAME = {dtype.name: dtype for dtype in DTYPES}
-_PYTHON = {float: float32, bool: bool_, int: int64}
+_FOUND = {float: float32, bool: bool_, int: int64}  # what was asked for -> DType
 
 
 def as_dtype(spec):
@@ -79,8 +79,17 @@ def as_dtype(spec):
     """
     if type(spec) is DType:
         return spec
-    if isinstance(spec, type) and spec in _PYTHON:
-        return _PYTHON[spec]
+    try:
+        return _FOUND[spec]
+    except (KeyError, TypeError):  # not asked for before, or nothing that has a hash
+        dtype = _find(spec)
+    numpy = sys.modules.get("numpy")
+    if isinstance(spec, (str, type)) or (numpy is not None and isinstance(spec, numpy.dtype)):
+        _FOUND[spec] = dtype
+    return dtype
+
+
+def _find(spec):
     name = spec if isinstance(spec, str) else None
     numpy = sys.modules.get("numpy")
     if name not in _BY_NAME and spec is not None and numpy is not None:  # None is NumPy's default

@@ -239,10 +239,10 @@ def _forms_of_linear_layers(instructions):
 def _forms_of_layer(layer):
     """The operands of a linear layer, forward or backward, each with the form it needs."""
     m, n, k = layer["m"], layer["n"], layer["k"]
-    forms = {"x": ("rows", m, k), "w": ("weight", n, k), "b": ("rows", 1, n), "y": ("rows", m, n)}
+    forms = {"x": ("rows", m, k), "w": ("weight", n, k), "b": ("bias", 1, n), "y": ("rows", m, n)}
     if layer.name == "tga_linear_backward":
         forms = {"x": forms["x"], "w": forms["w"], "gy": forms["y"], "gx": forms["x"]}
-        forms |= {"gw": ("weight", n, k), "gb": ("rows", 1, n)}
+        forms |= {"gw": ("weight", n, k), "gb": ("bias", 1, n)}
     return [(layer[name], form) for name, form in forms.items() if layer[name] is not None]
 
 

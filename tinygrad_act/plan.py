@@ -39,7 +39,8 @@ class Buffer:
         Whether a part of it is handed out, so that it must lie as outside.
     form : tuple or None
         How its elements lie in the plan: None as outside, ("rows", m, n) in rows of
-        eight, ("weight", n, k) in rows and again turned.
+        eight, with room for whole blocks of rows, ("bias", 1, n) in one such row,
+        ("weight", n, k) in rows and again turned.
     item : int
         Bytes of an element, if it has a form.
     place : int
@@ -62,7 +63,11 @@ class Buffer:
         if self.form is None:
             return self.nbytes
         kind, rows, columns = self.form
-        return (rows + (columns if kind == "weight" else 0)) * ROW * self.item
+        if kind == "weight":
+            rows += columns
+        elif kind == "rows":
+            rows = -(-rows // lib.TGA_ROW_BLOCK) * lib.TGA_ROW_BLOCK
+        return rows * ROW * self.item
 
 
 class Ref:
