@@ -4,7 +4,6 @@ Read it in this order: ``graph.py``, ``scalar.py``, ``tensor.py``, one record in
 its row in ``csrc/``.
 """
 
-from . import nn, optim, testing, transform
 from .capture import CaptureError, ReplayMismatch, Step, capture
 from .creation import (
     arange,
@@ -204,15 +203,25 @@ from .ops.shape import (
 )
 from .scalar import Scalar
 from .tensor import Tensor, from_dlpack, from_numpy, grad
-from .transform import hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 
-def __getattr__(name):  # not needed by everybody: imported when first used
-    if name in ("checkpoint", "data", "train"):
-        from importlib import import_module
+# An import takes no longer than it must: these are imported when first used.
+_MODULES = ("checkpoint", "data", "nn", "optim", "testing", "train", "transform")
+_TRANSFORMS = ("hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp")
 
+
+def __getattr__(name):
+    from importlib import import_module
+
+    if name in _MODULES:
         return import_module(f"{__name__}.{name}")
+    if name in _TRANSFORMS:
+        return getattr(import_module(f"{__name__}.transform"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_MODULES, *_TRANSFORMS})
 
 
 __version__ = "0.1.0"
