@@ -1,5 +1,5 @@
-/* conv.c: convolution in two dimensions, forward and backward: the layout of images
- * and weights, the division of the work, threads.
+/* conv.c: convolution in two dimensions, forward and backward: what sees what, the division
+ * of the work, threads.
  *
  * Images are (n, channels, rows, columns).  A task is one group of channels of one
  * image, or, for the gradient of the weights, of a few images.  Which images belong
@@ -11,10 +11,11 @@
 
 #include "kernels.h"
 
-/* Backward x goes through the output in bands of rows, as many as keep the gradient of
- * the patches of a channel in the L1 cache and the band of gy in the L2 cache. */
-#define BAND_PATCHES_BYTES 24576
-#define BAND_GY_BYTES 262144
+/* Pixels whose sums wait in the L1 cache until they are stored together. */
+#define BAND_PIXELS 64
+/* Pixels of gy that the gradient of w is summed over at a time: their channels stay in the
+ * L1 cache. */
+#define DEPTH 256
 /* Output channels whose weights' gradient is one task's. */
 #define CHANNELS 64
 /* The gradient of the weights is the sum of so many parts, one for a share of the
@@ -26,325 +27,416 @@ static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+/* Rows a multiple of 4096 bytes apart meet in the same few lines of the L1 cache. */
+static bool rows_collide(int64_t bytes)
+{
+    return bytes >= 4096 && (bytes + 64) % 4096 <= 128;
+}
+
+/* An image laid out so that all is inside that pixels of the result see. */
+static tga_conv_layout layout_of(int64_t channels, const tga_conv_axis *down,
+                                 const tga_conv_axis *across, int64_t step)
+{
+    tga_conv_layout l = {.channels = channels, .step = step};
+    const tga_conv_axis *axis[2] = {down, across};
+    int64_t places[2];
+    for (int d = 0; d < 2; d++) {
+        int64_t first = 0, last = 0;
+        for (int64_t t = 0; t < axis[d]->taps; t++) {
+            const int64_t shift = axis[d]->tap[t].shift;
+            first = min64(first, shift);
+            last = max64(last, (axis[d]->out - 1) * axis[d]->step + shift);
+        }
+        l.in[d] = axis[d]->in;
+        l.before[d] = -first;
+        places[d] = last + 1 - first;
+    }
+    l.rows = places[0];
+    l.width = div_up(places[1], step);
+    l.pitch = down->step * step * l.width;
+    l.plane = l.rows * step * l.width;
+    return l;
+}
+
+/* ---- one axis --------------------------------------------------------------------------- */
+
+static void clip(tga_conv_axis *a, tga_conv_tap *tap)
+{
+    for (int64_t t = 0; t < a->taps; t++) {
+        tap[t].first = tap[t].shift < 0 ? div_up(-tap[t].shift, a->step) : 0;
+        const int64_t after = a->in - tap[t].shift;
+        tap[t].last = after > 0 ? min64(a->out, div_up(after, a->step)) : 0;
+    }
+    a->tap = tap;
+}
+
+/* Pixels of y see x. */
+static tga_conv_axis forward_axis(const tga_window *w, int d, tga_conv_tap *tap)
+{
+    tga_conv_axis a = {w->in[d], w->out[d], w->stride[d], w->size[d], NULL};
+    for (int64_t t = 0; t < a.taps; t++)
+        tap[t] = (tga_conv_tap){.place = t, .shift = t * w->dilation[d] - w->padding[d]};
+    clip(&a, tap);
+    return a;
+}
+
+/* Pixels of gx, those that leave the remainder r by the stride, see gy. */
+static tga_conv_axis backward_axis(const tga_window *w, int d, int64_t r, tga_conv_tap *tap)
+{
+    const int64_t s = w->stride[d];
+    tga_conv_axis a = {w->out[d], w->in[d] > r ? div_up(w->in[d] - r, s) : 0, 1, 0, NULL};
+    for (int64_t t = 0; t < w->size[d]; t++) {
+        const int64_t from = r + w->padding[d] - t * w->dilation[d];
+        if (from % s == 0)
+            tap[a.taps++] = (tga_conv_tap){.place = t, .shift = from / s};
+    }
+    clip(&a, tap);
+    return a;
+}
+
+/* ---- forward and backward x ----------------------------------------------------------------- */
+
 typedef struct {
     tga_conv g; /* one group */
-    const tga_window *window;
     const tga_conv_kernels *kernels;
-    int64_t mr, nr; /* of the gemm's tile */
-    size_t size;    /* bytes of an element */
+    int64_t nr;  /* lanes of a tile */
+    size_t size; /* bytes of an element */
     int64_t n, groups;
-    bool in_place;                    /* the image needs no other layout */
-    size_t x_group, y_group, w_group; /* bytes of a group of an image, and of its weights */
-    size_t padded;                    /* bytes of an image laid out */
-    int64_t *offset;
-    const char *x, *w, *b, *gy;
-    char *y;
+    bool narrow;
+    const char *image, *w, *bias;
+    int64_t w_lane, w_channel, window_columns; /* distances in w */
+    size_t w_group, y_group, pack_group;       /* bytes of a group */
+    char *pack, *y;
     _Atomic int status; /* of the tasks */
-} conv;
+} product;
 
-/* TGA_OK: c->offset, which the caller must free, and all else is set. */
-static int begin(conv *c, int dtype, int64_t n, int64_t groups, int64_t ci, int64_t co,
-                 const tga_window *w)
+/* Packs for groups [begin, end). */
+static void pack_groups(void *context, int64_t begin, int64_t end)
+{
+    const product *c = context;
+    const tga_conv *g = &c->g;
+    const int64_t width = c->narrow ? 1 : c->nr;
+    for (int64_t group = begin; group < end; group++)
+        for (int64_t lane = 0; lane < g->co; lane += width)
+            c->kernels->pack(g, min64(width, g->co - lane),
+                             c->w + (size_t)group * c->w_group +
+                                 (size_t)(lane * c->w_lane) * c->size,
+                             c->w_lane, c->w_channel, c->window_columns, width,
+                             c->pack + (size_t)group * c->pack_group +
+                                 (size_t)(lane * g->steps) * c->size);
+}
+
+static void images_of(void *context, int64_t begin, int64_t end)
+{
+    product *c = context;
+    const tga_conv *g = &c->g;
+    const int64_t rows = c->narrow ? TGA_GEMM_KC + g->co : g->band * g->across.out;
+    const size_t space = (size_t)(rows * c->nr) * c->size;
+    const size_t laid_out = (size_t)(c->narrow ? g->ci * g->layout.plane : 0) * c->size;
+    char *workspace = tga_alloc(space + laid_out);
+    if (!workspace) {
+        c->status = TGA_NO_MEMORY;
+        return;
+    }
+    memset(workspace, 0, space); /* lanes that nobody fills are computed with, but not kept */
+    for (int64_t task = begin; task < end; task++) {
+        const size_t group = (size_t)(task % c->groups);
+        const char *image = c->image + (size_t)task * g->image_bytes;
+        const char *pack = c->pack + group * c->pack_group;
+        const char *bias = c->bias ? c->bias + group * (size_t)g->co * c->size : NULL;
+        char *y = c->y + (size_t)task * c->y_group;
+        if (c->narrow) {
+            c->kernels->lay_out(&g->layout, image, workspace + space);
+            c->kernels->narrow(g, workspace + space, pack, bias, y, workspace);
+        } else {
+            c->kernels->wide(g, image, pack, bias, y,
+                             task + 1 < end ? image + g->image_bytes : NULL, workspace);
+        }
+    }
+    tga_free(workspace);
+}
+
+/* g's axes and its place in y are set; the rest follows from them. */
+static void multiply(product *c)
+{
+    tga_conv *g = &c->g;
+    g->steps = g->ci * g->down.taps * g->across.taps;
+    g->band = g->y_whole ? max64(1, BAND_PIXELS / g->across.out) : 1;
+    g->image_bytes = (size_t)(g->ci * g->down.in * g->across.in) * c->size;
+    c->narrow = 4 * g->co <= c->nr;
+    int64_t row = g->across.in, plane = g->down.in * row;
+    if (c->narrow) {
+        g->layout = layout_of(g->ci, &g->down, &g->across, g->across.step);
+        row = g->layout.step * g->layout.width;
+        plane = g->layout.plane;
+    }
+    const int64_t lanes = c->narrow ? g->co : div_up(g->co, c->nr) * c->nr;
+    c->pack_group = (size_t)(lanes * g->steps) * c->size;
+    int64_t *offset = tga_alloc((size_t)(g->steps + 1) * sizeof(int64_t));
+    c->pack = tga_alloc((size_t)c->groups * c->pack_group + 1);
+    if (offset && c->pack) {
+        g->offset = offset;
+        for (int64_t q = 0; q < g->across.taps; q++) {
+            int64_t column = g->across.tap[q].shift;
+            if (c->narrow) {
+                const int64_t place = column + g->layout.before[1], step = g->layout.step;
+                column = place % step * g->layout.width + place / step;
+            }
+            for (int64_t p = 0; p < g->down.taps; p++)
+                for (int64_t channel = 0; channel < g->ci; channel++)
+                    *offset++ = channel * plane + column +
+                                (g->down.tap[p].shift + (c->narrow ? g->layout.before[0] : 0)) * row;
+        }
+        tga_parallel(c->groups, 1, pack_groups, c);
+        tga_parallel(c->n * c->groups, 1, images_of, c);
+    } else {
+        c->status = TGA_NO_MEMORY;
+    }
+    tga_free(c->pack);
+    tga_free((void *)g->offset);
+}
+
+/* TGA_OK: c is set as far as forward and backward x agree; *taps, which the caller must free,
+ * has room for those of an axis down and one across. */
+static int begin(product *c, int dtype, int64_t n, int64_t groups, const tga_window *w,
+                 tga_conv_tap **taps)
 {
     if (dtype != TGA_FLOAT32 && dtype != TGA_FLOAT64)
         return TGA_NO_KERNEL;
-    tga_conv *g = &c->g;
-    c->window = w;
     c->kernels = &tga_kernels_current()->conv[dtype];
-    c->mr = tga_kernels_current()->gemm[dtype].mr;
     c->nr = tga_kernels_current()->gemm[dtype].nr;
     c->size = tga_item_size(dtype);
     c->n = n;
     c->groups = groups;
-    g->ci = ci / groups;
-    g->co = co / groups;
-    g->columns = w->out[1];
-    g->pixels = w->out[0] * w->out[1];
-    g->taps = w->size[0] * w->size[1];
-    g->k = g->ci * g->taps;
-
-    /* What the windows see, from the padding on. */
-    const int64_t s = w->stride[1];
-    const int64_t rows = (w->out[0] - 1) * w->stride[0] + (w->size[0] - 1) * w->dilation[0] + 1;
-    const int64_t columns = (w->out[1] - 1) * s + (w->size[1] - 1) * w->dilation[1] + 1;
-    c->in_place = s == 1 && w->padding[0] == 0 && w->padding[1] == 0 && rows <= w->in[0] &&
-                  columns <= w->in[1];
-    g->rows = c->in_place ? w->in[0] : rows;
-    g->width = c->in_place ? w->in[1] : div_up(columns, s);
-    const int64_t row = s * g->width;
-    g->plane = g->rows * row;
-    g->pitch = w->stride[0] * row;
-
-    c->x_group = (size_t)(g->ci * w->in[0] * w->in[1]) * c->size;
-    c->y_group = (size_t)(g->co * g->pixels) * c->size;
-    c->w_group = (size_t)(g->co * g->k) * c->size;
-    c->padded = c->in_place ? 0 : (size_t)(g->ci * g->plane) * c->size;
-
-    int64_t *offset = c->offset = tga_alloc((size_t)g->k * sizeof(int64_t));
-    if (!offset)
-        return TGA_NO_MEMORY;
-    g->offset = offset;
-    for (int64_t channel = 0; channel < g->ci; channel++)
-        for (int64_t tap = 0; tap < g->taps; tap++) {
-            const int64_t i = tap / w->size[1] * w->dilation[0];
-            const int64_t j = tap % w->size[1] * w->dilation[1];
-            *offset++ = channel * g->plane + i * row + j % s * g->width + j / s;
-        }
-    return TGA_OK;
-}
-
-/* ---- forward ---------------------------------------------------------------------------- */
-
-static void forward_images(void *context, int64_t begin, int64_t end)
-{
-    conv *c = context;
-    const size_t panel = (size_t)(TGA_GEMM_KC * c->nr) * c->size;
-    char *patches = tga_alloc(panel + c->padded);
-    if (!patches) {
-        c->status = TGA_NO_MEMORY;
-        return;
-    }
-    memset(patches, 0, panel); /* columns that nobody fills are computed with, but not kept */
-    for (int64_t task = begin; task < end; task++) {
-        const size_t item = (size_t)task, group = (size_t)(task % c->groups);
-        const char *image = c->x + item * c->x_group;
-        if (!c->in_place) {
-            c->kernels->pad(&c->g, c->window, image, patches + panel);
-            image = patches + panel;
-        }
-        c->kernels->forward(&c->g, image, c->w + group * c->w_group, c->b != NULL,
-                            c->y + item * c->y_group, patches);
-    }
-    tga_free(patches);
-}
-
-/* The weights with the bias as one more column. */
-static char *with_bias(const conv *c)
-{
-    const size_t row = (size_t)c->g.k * c->size, rows = (size_t)(c->groups * c->g.co);
-    char *w = tga_alloc(rows * (row + c->size));
-    for (size_t i = 0; w && i < rows; i++) {
-        memcpy(w + i * (row + c->size), c->w + i * row, row);
-        memcpy(w + i * (row + c->size) + row, c->b + i * c->size, c->size);
-    }
-    return w;
+    c->window_columns = w->size[1];
+    *taps = tga_alloc((size_t)(w->size[0] + w->size[1]) * sizeof(tga_conv_tap));
+    return *taps ? TGA_OK : TGA_NO_MEMORY;
 }
 
 int tga_conv_forward(int dtype, int64_t n, int64_t groups, int64_t ci, int64_t co,
                      const tga_window *window, const void *x, const void *w, const void *b, void *y)
 {
-    conv c = {.x = x, .w = w, .b = b, .y = y};
-    const int status = begin(&c, dtype, n, groups, ci, co, window);
+    tga_conv_tap *taps;
+    product c = {.image = x, .w = w, .bias = b, .y = y};
+    const int status = begin(&c, dtype, n, groups, window, &taps);
     if (status)
         return status;
-    char *joined = b ? with_bias(&c) : NULL;
-    if (joined) {
-        c.w = joined;
-        c.w_group += (size_t)c.g.co * c.size;
-    }
-    if (b && !joined)
-        c.status = TGA_NO_MEMORY;
-    else
-        tga_parallel(n * groups, 1, forward_images, &c);
-    tga_free(joined);
-    tga_free(c.offset);
+    tga_conv *g = &c.g;
+    g->ci = ci / groups;
+    g->co = co / groups;
+    g->down = forward_axis(window, 0, taps);
+    g->across = forward_axis(window, 1, taps + window->size[0]);
+    g->y_plane = window->out[0] * window->out[1];
+    g->y_row = window->out[1];
+    g->y_pixel = g->y_whole = 1;
+    c.w_channel = window->size[0] * window->size[1];
+    c.w_lane = g->ci * c.w_channel;
+    c.w_group = (size_t)(g->co * c.w_lane) * c.size;
+    c.y_group = (size_t)(g->co * g->y_plane) * c.size;
+    multiply(&c);
+    tga_free(taps);
     return c.status;
-}
-
-/* ---- backward x ------------------------------------------------------------------------- */
-
-/* Which rows of the image get what from each band; returns memory to be freed, or NULL. */
-static void *plan_rows(conv *c)
-{
-    tga_conv *g = &c->g;
-    const tga_window *w = c->window;
-    const int64_t size = (int64_t)c->size, s = w->stride[1], line = 64 / size;
-    g->channels = min64(g->ci, max64(1, c->mr / g->taps));
-    const int64_t k = g->channels * g->taps, row_bytes = g->columns * size;
-    const int64_t rows = max64(1, min64(w->out[0], min64(BAND_PATCHES_BYTES / (k * row_bytes),
-                                                         BAND_GY_BYTES / (g->co * row_bytes))));
-    const int64_t bands = div_up(w->out[0], rows), reach = (w->size[0] - 1) * w->dilation[0] + 1;
-    g->band = rows * g->columns;
-    g->ld = (div_up(div_up(g->band, c->nr) * c->nr, line) | 1) * line; /* odd: see gemm_pack_a */
-
-    const int64_t mask_ld = div_up(g->width, line) * line;
-    const size_t mask_bytes = (size_t)(w->size[1] * mask_ld * size);
-    const size_t rows_bytes =
-        (size_t)(s * (g->rows + bands * reach) + 1) * sizeof(tga_conv_row);
-    const size_t taps_bytes = (size_t)(w->out[0] * g->taps) * sizeof(tga_conv_tap);
-    char *memory = tga_alloc(mask_bytes + rows_bytes + taps_bytes);
-    if (!memory)
-        return NULL;
-
-    /* Of tap column q a row's elements from q * dilation / stride on are seen. */
-    memset(memory, 0, mask_bytes);
-    for (int64_t q = 0; q < w->size[1]; q++)
-        memset(memory + (q * mask_ld + q * w->dilation[1] / s) * size, 0xff, (size_t)row_bytes);
-    g->mask = memory;
-
-    tga_conv_row *row = (tga_conv_row *)(memory + mask_bytes);
-    tga_conv_tap *tap = (tga_conv_tap *)(memory + mask_bytes + rows_bytes);
-    g->row = row;
-    for (int64_t band = 0, begun = 0; band < bands; band++) {
-        const int64_t first = band * rows, last = min64(first + rows, w->out[0]);
-        const int64_t end = last == w->out[0] ? g->rows : (last - 1) * w->stride[0] + reach;
-        for (int64_t i = min64(begun, first * w->stride[0]); i < end; i++)
-            for (int64_t r = 0; r < s; r++, row++) {
-                *row = (tga_conv_row){band, (i * s + r) * g->width, i < begun, tap, tap};
-                for (int64_t t = 0; t < g->taps; t++) {
-                    const int64_t below = i - t / w->size[1] * w->dilation[0];
-                    const int64_t q = t % w->size[1], across = q * w->dilation[1];
-                    const int64_t out = below / w->stride[0];
-                    if (below < 0 || below % w->stride[0] || out < first || out >= last ||
-                        across % s != r)
-                        continue;
-                    *tap++ = (tga_conv_tap){t * g->ld + (out - first) * g->columns - across / s,
-                                            q * mask_ld};
-                }
-                row->last = tap;
-            }
-        begun = max64(begun, end);
-    }
-    row->band = -1;
-    return memory;
-}
-
-static void backward_x_images(void *context, int64_t begin, int64_t end)
-{
-    conv *c = context;
-    const tga_conv *g = &c->g;
-    const int64_t margin = div_up(g->width, 64) * 64 + 64; /* elements */
-    const size_t gy_bytes = (size_t)(div_up(g->band, c->nr) * c->nr * g->co) * c->size;
-    const size_t patches_bytes = (size_t)(g->channels * g->taps * g->ld + 2 * margin) * c->size;
-    char *gy_pack = tga_alloc(gy_bytes + patches_bytes + c->padded);
-    if (!gy_pack) {
-        c->status = TGA_NO_MEMORY;
-        return;
-    }
-    char *patches = gy_pack + gy_bytes, *padded = patches + patches_bytes;
-    for (int64_t task = begin; task < end; task++) {
-        const size_t item = (size_t)task, group = (size_t)(task % c->groups);
-        const char *b = c->b ? c->b + group * (size_t)g->ci * c->size : NULL;
-        char *gx = c->y + item * c->x_group;
-        c->kernels->backward_x(g, c->gy + item * c->y_group, c->w + group * c->w_group, b,
-                               c->in_place ? gx : padded, gy_pack,
-                               patches + (size_t)margin * c->size);
-        if (!c->in_place)
-            c->kernels->crop(g, c->window, padded, b, gx);
-    }
-    tga_free(gy_pack);
 }
 
 int tga_conv_backward_x(int dtype, int64_t n, int64_t groups, int64_t ci, int64_t co,
                         const tga_window *window, const void *gy, const void *w, const void *b,
                         void *gx)
 {
-    conv c = {.gy = gy, .w = w, .b = b, .y = gx};
-    const int status = begin(&c, dtype, n, groups, ci, co, window);
+    tga_conv_tap *taps;
+    product c = {.image = gy, .w = w, .bias = b};
+    const int status = begin(&c, dtype, n, groups, window, &taps);
     if (status)
         return status;
-    void *plan = plan_rows(&c);
-    if (plan)
-        tga_parallel(n * groups, 1, backward_x_images, &c);
-    else
-        c.status = TGA_NO_MEMORY;
-    tga_free(plan);
-    tga_free(c.offset);
+    tga_conv *g = &c.g;
+    const int64_t *stride = window->stride;
+    g->ci = co / groups;
+    g->co = ci / groups;
+    g->y_plane = window->in[0] * window->in[1];
+    g->y_row = stride[0] * window->in[1];
+    g->y_pixel = stride[1];
+    g->y_whole = stride[0] == 1 && stride[1] == 1;
+    c.w_lane = window->size[0] * window->size[1];
+    c.w_channel = g->co * c.w_lane;
+    c.w_group = (size_t)(g->ci * c.w_channel) * c.size;
+    c.y_group = (size_t)(g->co * g->y_plane) * c.size;
+    for (int64_t i = 0; i < min64(stride[0], window->in[0]) && c.status == TGA_OK; i++)
+        for (int64_t j = 0; j < min64(stride[1], window->in[1]) && c.status == TGA_OK; j++) {
+            g->down = backward_axis(window, 0, i, taps);
+            g->across = backward_axis(window, 1, j, taps + window->size[0]);
+            c.y = (char *)gx + (size_t)(i * window->in[1] + j) * c.size;
+            multiply(&c);
+        }
+    tga_free(taps);
     return c.status;
 }
 
 /* ---- backward w ------------------------------------------------------------------------- */
 
 typedef struct {
-    conv *c;
-    int64_t rows;                    /* k, and one of the bias */
-    int64_t parts, share;            /* the sum's parts, and images in each */
-    int64_t blocks;                  /* of output channels, in a group */
-    size_t block_bytes, part_bytes;  /* of sums */
-    char *sums;                      /* (parts, groups, blocks, rows, channels) */
+    tga_conv_weights g; /* one group */
+    const tga_conv_kernels *kernels;
+    int64_t nr;
+    size_t size;
+    int64_t n, groups, co;
+    bool in_place; /* the images need no other layout */
+    tga_conv_layout layout;
+    int64_t parts, share;           /* the sum's parts, and images in each */
+    int64_t blocks;                 /* of output channels, in a group */
+    int64_t ld;                     /* lanes of a block */
+    size_t block_bytes, part_bytes; /* of sums */
+    char *sums;                     /* (parts, groups, blocks, k and the bias, ld) */
+    const char *x, *gy;
     char *gw, *gb;
+    _Atomic int status; /* of the tasks */
 } weights;
 
 /* Sums of one part, group and block of channels. */
 static void backward_w_tasks(void *context, int64_t begin, int64_t end)
 {
-    weights *s = context;
-    conv *c = s->c;
-    const tga_conv *g = &c->g;
-    const size_t patches_bytes = (size_t)((TGA_GEMM_KC + 32) * c->mr) * c->size;
-    const size_t gy_bytes = (CHANNELS * TGA_GEMM_KC) * c->size;
-    char *patches = tga_alloc(patches_bytes + gy_bytes + c->padded);
-    if (!patches) {
+    weights *c = context;
+    const tga_conv_weights *g = &c->g;
+    const size_t gy_bytes = (size_t)(g->depth * c->nr) * c->size;
+    const size_t plane = (size_t)g->pixels * c->size;
+    const size_t laid_out =
+        c->in_place ? 0 : (size_t)(c->layout.channels * c->layout.plane) * c->size;
+    char *gy_pack = tga_alloc(gy_bytes + laid_out), *space = gy_pack + gy_bytes;
+    if (!gy_pack) {
         c->status = TGA_NO_MEMORY;
         return;
     }
-    char *padded = patches + patches_bytes + gy_bytes;
     for (int64_t task = begin; task < end; task++) {
-        const int64_t block = task % s->blocks, part = task / s->blocks / c->groups;
-        const size_t group = (size_t)(task / s->blocks % c->groups);
-        const int64_t channel = block * CHANNELS;
-        char *sums = s->sums + (size_t)task * s->block_bytes;
-        if (c->n == 0)
-            memset(sums, 0, s->block_bytes);
-        for (int64_t i = part * s->share; i < min64(c->n, (part + 1) * s->share); i++) {
+        const int64_t channel = task % c->blocks * CHANNELS, part = task / c->blocks / c->groups;
+        const size_t group = (size_t)(task / c->blocks % c->groups);
+        const int64_t last = min64(c->n, (part + 1) * c->share);
+        char *sums = c->sums + (size_t)task * c->block_bytes;
+        memset(sums, 0, c->block_bytes);
+        for (int64_t i = part * c->share; i < last; i++) {
             const size_t item = (size_t)i * (size_t)c->groups + group;
-            const char *image = s->gw ? c->x + item * c->x_group : NULL;
+            const size_t to_next = i + 1 < last ? (size_t)c->groups : 0;
+            const char *image = c->gw ? c->x + item * g->image_bytes : NULL;
+            const char *gy = c->gy + (item * (size_t)c->co + (size_t)channel) * plane;
+            const char *next = image && to_next ? image + to_next * g->image_bytes : NULL;
             if (image && !c->in_place) {
-                c->kernels->pad(g, c->window, image, padded);
-                image = padded;
+                c->kernels->lay_out(&c->layout, image, space);
+                image = space;
             }
-            c->kernels->backward_w(
-                g, s->gb != NULL, image, min64(CHANNELS, g->co - channel),
-                c->gy + item * c->y_group + (size_t)(channel * g->pixels) * c->size,
-                sums, i > part * s->share, patches, patches + patches_bytes);
+            c->kernels->backward_w(g, c->gb != NULL, image, min64(CHANNELS, c->co - channel), gy,
+                                   next, to_next ? gy + to_next * (size_t)c->co * plane : NULL,
+                                   sums, c->ld, gy_pack);
         }
     }
-    tga_free(patches);
+    tga_free(gy_pack);
 }
 
 /* The parts added up and turned round, of groups and blocks [begin, end). */
 static void collect_blocks(void *context, int64_t begin, int64_t end)
 {
-    const weights *s = context;
-    conv *c = s->c;
-    const tga_conv *g = &c->g;
+    const weights *c = context;
     for (int64_t i = begin; i < end; i++) {
-        const int64_t channel = i % s->blocks * CHANNELS;
-        const size_t first = (size_t)(i / s->blocks * g->co + channel) * c->size;
-        c->kernels->collect(s->parts, s->part_bytes, s->gw ? g->k : 0,
-                            min64(CHANNELS, g->co - channel),
-                            s->sums + (size_t)i * s->block_bytes,
-                            s->gw ? s->gw + first * (size_t)g->k : NULL,
-                            s->gb ? s->gb + first : NULL);
+        const int64_t channel = i % c->blocks * CHANNELS, k = c->gw ? c->g.k : 0;
+        const size_t first = (size_t)(i / c->blocks * c->co + channel) * c->size;
+        c->kernels->collect(c->parts, c->part_bytes, k, min64(CHANNELS, c->co - channel), c->ld,
+                            c->sums + (size_t)i * c->block_bytes,
+                            c->gw ? c->gw + first * (size_t)k : NULL,
+                            c->gb ? c->gb + first : NULL);
     }
+}
+
+/* Where pixels and taps see an image whose rows are `row` long, planes `plane`: the tables, to
+ * be freed, or NULL. */
+static void *plan_weights(tga_conv_weights *g, int64_t ci, const tga_window *w, int64_t row,
+                          int64_t plane)
+{
+    const int64_t taps = w->size[0] * w->size[1];
+    const int64_t down = w->dilation[0] * row, across = w->dilation[1];
+    const bool by_channels = ci >= w->size[1];
+    g->rows = by_channels ? ci : w->size[1];
+    g->row = by_channels ? plane : across;
+    g->row_k = by_channels ? taps : 1;
+    g->others = g->k / g->rows;
+    int64_t *offset = tga_alloc((size_t)g->pixels * sizeof(int64_t) +
+                                (size_t)g->others * sizeof(tga_conv_place));
+    if (!offset)
+        return NULL;
+    tga_conv_place *other = (tga_conv_place *)(offset + g->pixels);
+    g->offset = offset;
+    g->other = other;
+    for (int64_t i = 0; i < w->out[0]; i++)
+        for (int64_t j = 0; j < w->out[1]; j++)
+            *offset++ = i * w->stride[0] * row + j * w->stride[1];
+    for (int64_t c = 0; c < (by_channels ? 1 : ci); c++)
+        for (int64_t p = 0; p < w->size[0]; p++)
+            for (int64_t q = 0; q < (by_channels ? w->size[1] : 1); q++)
+                *other++ = (tga_conv_place){c * plane + p * down + q * across,
+                                            c * taps + p * w->size[1] + q};
+    return (void *)g->offset;
+}
+
+/* The image as it is, or laid out if there is padding or its channels collide. */
+static int lay_out(weights *c, int64_t ci, const tga_window *w)
+{
+    tga_conv_tap *taps = tga_alloc((size_t)(w->size[0] + w->size[1]) * sizeof(tga_conv_tap));
+    if (!taps)
+        return TGA_NO_MEMORY;
+    const tga_conv_axis down = forward_axis(w, 0, taps);
+    const tga_conv_axis across = forward_axis(w, 1, taps + w->size[0]);
+    tga_conv_layout *l = &c->layout;
+    *l = layout_of(ci, &down, &across, 1);
+    c->in_place = l->before[0] == 0 && l->before[1] == 0 && l->rows <= w->in[0] &&
+                  l->width <= w->in[1] &&
+                  !rows_collide(w->in[0] * w->in[1] * (int64_t)c->size);
+    if (c->in_place) {
+        l->width = w->in[1];
+        l->plane = w->in[0] * w->in[1];
+    } else if (rows_collide(l->plane * (int64_t)c->size)) {
+        l->plane += 128 / (int64_t)c->size;
+    }
+    tga_free(taps);
+    return TGA_OK;
 }
 
 int tga_conv_backward_w(int dtype, int64_t n, int64_t groups, int64_t ci, int64_t co,
                         const tga_window *window, const void *gy, const void *x, void *gw, void *gb)
 {
-    conv c = {.gy = gy, .x = x};
-    const int status = begin(&c, dtype, n, groups, ci, co, window);
+    if (dtype != TGA_FLOAT32 && dtype != TGA_FLOAT64)
+        return TGA_NO_KERNEL;
+    weights c = {.x = x, .gy = gy, .gw = gw, .gb = gb, .n = n, .groups = groups};
+    tga_conv_weights *g = &c.g;
+    c.kernels = &tga_kernels_current()->conv[dtype];
+    c.nr = tga_kernels_current()->gemm[dtype].nr;
+    c.size = tga_item_size(dtype);
+    c.co = co / groups;
+    ci /= groups;
+    g->k = ci * window->size[0] * window->size[1];
+    g->pixels = window->out[0] * window->out[1];
+    g->depth = div_up(g->pixels, div_up(g->pixels, DEPTH));
+    g->image_bytes = (size_t)(ci * window->in[0] * window->in[1]) * c.size;
+    const int64_t rows = (gw ? g->k : 0) + (gb != NULL);
+    if (rows == 0)
+        return TGA_OK;
+    int status = lay_out(&c, ci, window);
     if (status)
         return status;
-    weights s = {.c = &c, .gw = gw, .gb = gb};
-    s.rows = (gw ? c.g.k : 0) + (gb != NULL);
-    s.blocks = div_up(c.g.co, CHANNELS);
-    s.block_bytes = (size_t)(s.rows * CHANNELS) * c.size;
-    s.part_bytes = (size_t)(groups * s.blocks) * s.block_bytes;
-    s.parts = max64(1, min64(min64(PARTS, n), PARTS_BYTES / (int64_t)(s.part_bytes + 1)));
-    s.share = div_up(n, s.parts);
-    s.parts = n ? div_up(n, s.share) : 1;
-    s.sums = tga_alloc((size_t)s.parts * s.part_bytes);
-    if (!s.sums) {
-        tga_free(c.offset);
-        return TGA_NO_MEMORY;
-    }
-    if (s.rows > 0) {
-        tga_parallel(s.parts * groups * s.blocks, 1, backward_w_tasks, &s);
+
+    c.blocks = div_up(c.co, CHANNELS);
+    c.ld = min64(CHANNELS, div_up(c.co, c.nr) * c.nr);
+    c.block_bytes = (size_t)(rows * c.ld) * c.size;
+    c.part_bytes = (size_t)(groups * c.blocks) * c.block_bytes;
+    c.parts = max64(1, min64(min64(PARTS, n), PARTS_BYTES / (int64_t)(c.part_bytes + 1)));
+    c.share = div_up(n, c.parts);
+    c.parts = n ? div_up(n, c.share) : 1;
+    void *plan = plan_weights(g, ci, window, c.layout.width, c.layout.plane);
+    if (!gw)
+        g->k = 0; /* the bias is the first row */
+    c.sums = tga_alloc((size_t)c.parts * c.part_bytes);
+    if (plan && c.sums) {
+        tga_parallel(c.parts * groups * c.blocks, 1, backward_w_tasks, &c);
         if (c.status == TGA_OK)
-            tga_parallel(groups * s.blocks, 1, collect_blocks, &s);
+            tga_parallel(groups * c.blocks, 1, collect_blocks, &c);
+    } else {
+        c.status = TGA_NO_MEMORY;
     }
-    tga_free(s.sums);
-    tga_free(c.offset);
+    tga_free(c.sums);
+    tga_free(plan);
     return c.status;
 }

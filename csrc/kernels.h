@@ -130,48 +130,71 @@ typedef struct {
     void (*pack_b)(int trans_b, int64_t n, int64_t k, const void *b, int64_t ldb, void *b_pack);
 } tga_gemm_kernels;
 
-/* conv: one group of channels, as conv.c hands it to the kernels; see conv.tmpl.h.
- * A tap is a place in the window. */
+/* conv: one group of channels of one image, as conv.c hands it to the kernels; see
+ * conv.tmpl.h.  A tap is a place in the window. */
 
-/* A row of the gradient of a laid-out image is the sum over some taps of the gradient of
- * their patches, from `from` on, where the tap's mask is not 0. */
+/* Along one axis pixels [first, last) of the result see through the tap `place` of the
+ * window place pixel * step + shift of the image, which is one of [0, in). */
 typedef struct {
-    int64_t from, mask;
+    int64_t place, shift, first, last;
 } tga_conv_tap;
 
 typedef struct {
-    int64_t band; /* of output rows that are done together */
-    int64_t to;   /* where the row begins in its channel */
-    int add;      /* an earlier band has begun the sum */
-    const tga_conv_tap *first, *last;
-} tga_conv_row;
+    int64_t in, out, step;
+    int64_t taps;
+    const tga_conv_tap *tap; /* (taps), their shifts rising or falling */
+} tga_conv_axis;
 
+/* An image with zeros around it: see conv_lay_out. */
 typedef struct {
-    int64_t ci, co;              /* channels in and out */
-    int64_t columns, pixels;     /* of the output */
-    int64_t taps, k;             /* k = ci * taps */
-    int64_t rows, width, plane;  /* of an image laid out: see conv_pad */
-    int64_t pitch;               /* from what an output row sees to what the next one does */
-    const int64_t *offset;       /* (k): where in the image the first window meets weight k */
-    /* backward x: */
-    int64_t band, ld;            /* pixels in a band; elements in a row of patches of them */
-    int64_t channels;            /* that are done together */
-    const tga_conv_row *row;     /* by bands; then one of band -1 */
-    const void *mask;
+    int64_t channels, in[2], before[2];
+    int64_t step;                      /* columns are dealt out by their remainder */
+    int64_t rows, width, plane, pitch; /* pitch: from what a row sees to what the next does */
+} tga_conv_layout;
+
+/* Forward, or what backward x does with gy. */
+typedef struct {
+    tga_conv_axis down, across;
+    int64_t ci, co;              /* channels of the image and of the result */
+    int64_t steps;               /* ci * taps */
+    const int64_t *offset;       /* (steps): of what pixel (0, 0) meets at each step */
+    int64_t y_plane;             /* pixel (i, j) is y[c * y_plane + i * y_row + j * y_pixel] */
+    int64_t y_row, y_pixel;
+    int y_whole;                 /* the pixels lie one after the other */
+    int64_t band;                /* rows of the result that are stored together */
+    size_t image_bytes;
+    tga_conv_layout layout;      /* of the image, for conv_narrow */
 } tga_conv;
 
+/* Taps, or channels, whose weights are rows of a tile: where they see the image, and the first
+ * one's weight. */
 typedef struct {
-    void (*pad)(const tga_conv *g, const tga_window *w, const void *x, void *padded);
-    void (*crop)(const tga_conv *g, const tga_window *w, const void *padded, const void *bias,
-                 void *gx);
-    void (*forward)(const tga_conv *g, const void *image, const void *w, int bias, void *y,
-                    void *patches);
-    void (*backward_x)(const tga_conv *g, const void *gy, const void *w, const void *bias,
-                       void *gimage, void *gy_pack, void *patches);
-    void (*backward_w)(const tga_conv *g, int bias, const void *image, int64_t co, const void *gy,
-                       void *gw, int add, void *patches, void *gy_pack);
-    void (*collect)(int64_t parts, size_t part_bytes, int64_t k, int64_t co, const void *sums,
-                    void *gw, void *gb);
+    int64_t image, k;
+} tga_conv_place;
+
+typedef struct {
+    int64_t k;                   /* weights of an output channel */
+    int64_t pixels, depth;       /* of gy; so many at a time */
+    const int64_t *offset;       /* (pixels): where in the image their windows begin */
+    int64_t rows, row, row_k;    /* of a tile; their distance in the image, and of weights */
+    int64_t others;
+    const tga_conv_place *other; /* (others): the tiles */
+    size_t image_bytes;
+} tga_conv_weights;
+
+typedef struct {
+    void (*pack)(const tga_conv *g, int64_t lanes, const void *w, int64_t w_lane,
+                 int64_t w_channel, int64_t window_columns, int64_t ld, void *pack);
+    void (*wide)(const tga_conv *g, const void *image, const void *pack, const void *bias, void *y,
+                 const void *next, void *sums);
+    void (*narrow)(const tga_conv *g, const void *image, const void *pack, const void *bias,
+                   void *y, void *patches);
+    void (*lay_out)(const tga_conv_layout *l, const void *x, void *y);
+    void (*backward_w)(const tga_conv_weights *g, int bias, const void *image, int64_t co,
+                       const void *gy, const void *next_image, const void *next_gy, void *sums,
+                       int64_t ld, void *gy_pack);
+    void (*collect)(int64_t parts, size_t part_bytes, int64_t k, int64_t co, int64_t ld,
+                    const void *sums, void *gw, void *gb);
 } tga_conv_kernels;
 
 /* Pooling of one plane; see pool.tmpl.h. */
