@@ -695,6 +695,41 @@ PyObject *quick_maxout_backward(PyObject *module, PyObject *const *args, Py_ssiz
     return finished(gx, status);
 }
 
+/* quick_take(x, index, axis) -> x[index], along the first axis, of any dtype */
+PyObject *quick_take(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_take", count, 3))
+        return NULL;
+    const Array *x = as_array(state, args[0]), *index = as_array(state, args[1]);
+    const Py_ssize_t ndim = x ? PyTuple_Size(x->shape) : 0;
+    if (!index || ndim == 0 || index->code != TGA_INT64 || !is_contiguous(x) ||
+        !is_contiguous(index) || !x->size || !index->size || !PyLong_CheckExact(args[2]) ||
+        PyObject_IsTrue(args[2]))
+        Py_RETURN_NONE;
+    const Py_ssize_t length = PyLong_AsSsize_t(PyTuple_GetItem(x->shape, 0));
+    const Py_ssize_t n = index->size, inner = x->size / length;
+    PyObject *rest = PyTuple_GetSlice(x->shape, 1, ndim);
+    PyObject *shape = rest ? PySequence_Concat(index->shape, rest) : NULL;
+    Array *y = shape && PyTuple_Size(shape) <= TGA_MAX_DIMS
+                   ? tga_array_new(state, shape, x->code, n * inner)
+                   : NULL;
+    Py_XDECREF(rest);
+    Py_XDECREF(shape);
+    if (!y)
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    const tga_layout walk = {
+        .ndim = 3,
+        .shape = {1, n, inner},
+        .stride = {{n * inner, inner, 1}, {x->size, inner, 1}, {0, 1, 0}},
+    };
+    int status;
+    RUN(status, y->size,
+        tga_gather(x->code, &walk, -length, length, x->start, (const int64_t *)index->start,
+                   y->start));
+    return finished(y, status);
+}
+
 /* How the product reads a matrix where it lies: whether it is stored transposed, and the step
  * from one stored row to the next; 0 if it would have to be copied. */
 static int stored(const Array *x, Py_ssize_t rows, Py_ssize_t columns, int *turned,
@@ -922,6 +957,7 @@ static PyMethodDef functions[] = {
     FUNCTION(quick_glu_backward),
     FUNCTION(quick_maxout),
     FUNCTION(quick_maxout_backward),
+    FUNCTION(quick_take),
     FUNCTION(quick_matmul),
     FUNCTION(quick_matmul_backward),
     FUNCTION(quick_linear),

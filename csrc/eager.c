@@ -70,6 +70,7 @@ static const struct kind {
     {"softmax", 1, quick_softmax, quick_softmax_backward},
     {"glu", 1, quick_glu, quick_glu_backward},
     {"maxout", 1, quick_maxout, quick_maxout_backward},
+    {"take", 2, quick_take, NULL},
     {"matmul", 2, quick_matmul, quick_matmul_backward},
     {"linear", 3, quick_linear, quick_linear_backward},
     {0},

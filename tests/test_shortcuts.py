@@ -87,6 +87,27 @@ def test_rows(name, shape, axis, dtype):
 
 
 @given(
+    st.lists(st.integers(0, 3), max_size=3),
+    st.lists(st.integers(0, 3), max_size=2),
+    st.sampled_from(DTYPES),
+    st.integers(0, 5),
+)
+def test_rows_by_index(shape, places, dtype, seed):
+    rng = np.random.default_rng(seed)
+    x = Tensor(rng.integers(0, 2, [4, *shape]), dtype=dtype)
+    index = Tensor(rng.integers(-4, 4, places), dtype="int64")
+    assert_same_bits(lambda: [x[index], x[::-1][index], x.take(index, axis=0)])
+    if dtype.is_float:
+        assert_same_bits(forward_and_backward(lambda x: x[index] * x.take(index, axis=0), x))
+
+
+def test_rows_by_a_wrong_index():
+    x, index = Tensor([[1.0, 2.0], [3.0, 4.0]]), Tensor([1, 2], dtype="int64")
+    with pytest.raises(IndexError, match="getitem: index 2 is out of range for axis 0 of size 2"):
+        x[index]
+
+
+@given(
     st.sampled_from(BINARY),
     st.lists(SIDES, max_size=3),
     st.sampled_from(["same", "x is a number", "y is a number", "y is a row"]),

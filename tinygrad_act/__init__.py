@@ -204,7 +204,6 @@ from .ops.shape import (
 from .scalar import Scalar
 from .tensor import Tensor, from_dlpack, from_numpy, grad
 
-
 # An import takes no longer than it must: these are imported when first used.
 _MODULES = ("checkpoint", "data", "nn", "optim", "testing", "train", "transform")
 _TRANSFORMS = ("hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp")
