@@ -46,7 +46,8 @@ def test_a_ufunc_is_the_op_of_the_same_meaning_or_a_type_error(name):
     leaves = list(map(leaf, arrays))
     y = attempt(ufunc, *leaves)
     if isinstance(y, TypeError):
-        assert f"np.{ufunc.__name__}" in str(y) and ".numpy()" in str(y)
+        if "needs bool" not in str(y):  # as the logical ones do
+            assert f"np.{ufunc.__name__}" in str(y) and ".numpy()" in str(y)
         return
     np.testing.assert_allclose(y.numpy(), expected, rtol=1e-14)
     assert type(y) is Tensor and y.requires_grad == y.dtype.is_float

@@ -103,6 +103,10 @@ from .ops.arithmetic import (
     log2,
     log10,
     logaddexp,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
     lt,
     maximum,
     minimum,
@@ -216,7 +220,9 @@ def __getattr__(name):
         return import_module(f"{__name__}.{name}")
     if name in _TRANSFORMS:
         return getattr(import_module(f"{__name__}.transform"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .hints import PACKAGE, no_attribute
+
+    raise no_attribute(f"module {__name__!r}", name, PACKAGE)
 
 
 def __dir__():

@@ -105,6 +105,8 @@ def _find(spec):
     remedy = "cast first, for example with a.astype('float32')"
     if name.startswith("complex"):
         remedy = "take a.real and a.imag apart"
+    elif name.startswith(("int", "uint")):
+        remedy = "cast first, for example with a.astype('int64')"
     elif name.startswith(("object", "str", "bytes", "datetime", "timedelta", "void")):
         remedy = "these are no numbers"
     raise TypeError(f"dtype {name!r} is not one of float32, float64, int64, bool, uint8: {remedy}")

@@ -23,6 +23,8 @@ UFUNCS = {
     **{"greater": "gt", "greater_equal": "ge", "rint": "round"},
     **{"arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2"},
     **{"arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh"},
+    **{"bitwise_and": "logical_and", "bitwise_or": "logical_or"},
+    **{"bitwise_xor": "logical_xor", "invert": "logical_not"},
 }
 
 

@@ -238,7 +238,7 @@ def array_of(x, like):
     if isinstance(x, Array):
         return x
     dtype = like.dtype
-    if not dtype.is_float:
+    if not dtype.is_float and not (dtype is bool_ and isinstance(x, bool)):
         dtype = float32 if isinstance(x, float) else int64
     return constant(x, dtype)
 

@@ -254,6 +254,21 @@ class Tensor:
 
         return html(self)
 
+    def __getattr__(self, name):  # asked last, when there is no such attribute
+        from .hints import TENSOR, no_attribute
+
+        raise no_attribute(f"{type(self).__name__!r} object", name, TENSOR)
+
+    def __format__(self, spec):
+        if not spec:
+            return str(self)
+        if self.size != 1:
+            raise TypeError(
+                f"format: {spec!r} is for one number, but the shape is {self.shape}; format the "
+                f"numbers of x.tolist()"
+            )
+        return format(self.item(), spec)
+
     def __float__(self):
         return float(self.item())
 
@@ -469,6 +484,27 @@ class Tensor:
 
     __hash__ = object.__hash__  # by identity, since == compares elements
 
+    def __and__(self, other):
+        return _binary(arith.logical_and, self, other)
+
+    def __rand__(self, other):
+        return _binary(arith.logical_and, other, self)
+
+    def __or__(self, other):
+        return _binary(arith.logical_or, self, other)
+
+    def __ror__(self, other):
+        return _binary(arith.logical_or, other, self)
+
+    def __xor__(self, other):
+        return _binary(arith.logical_xor, self, other)
+
+    def __rxor__(self, other):
+        return _binary(arith.logical_xor, other, self)
+
+    def __invert__(self):
+        return _unary(arith.logical_not, self)
+
     # ---- in place: under no_grad, or where no gradient flows --------------------------------
 
     def __iadd__(self, other):
@@ -595,6 +631,18 @@ class Tensor:
 
     def isnan(self):
         return _unary(arith.isnan, self)
+
+    def logical_and(self, other):
+        return _binary(arith.logical_and, self, other)
+
+    def logical_or(self, other):
+        return _binary(arith.logical_or, self, other)
+
+    def logical_xor(self, other):
+        return _binary(arith.logical_xor, self, other)
+
+    def logical_not(self):
+        return _unary(arith.logical_not, self)
 
     def remainder(self, other):
         return apply(arith.remainder, (self, other), _NO_ATTRS)

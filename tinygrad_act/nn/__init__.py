@@ -107,3 +107,9 @@ __all__ = [
     "init",
     "observing",
 ]
+
+
+def __getattr__(name):
+    from ..hints import NN, no_attribute
+
+    raise no_attribute(f"module {__name__!r}", name, NN)

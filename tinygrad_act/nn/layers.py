@@ -60,7 +60,14 @@ class Linear(Module):
     def forward(self, x):
         if self.bias is None:
             return x @ self.weight.T
-        return x.linear(self.weight, self.bias)
+        try:
+            return x.linear(self.weight, self.bias)
+        except AttributeError:
+            if isinstance(x, Tensor):
+                raise
+            raise TypeError(
+                f"Linear: x must be a Tensor, not {type(x).__name__}; write Tensor(x)"
+            ) from None
 
     def __repr__(self):
         outputs, inputs = self.weight.shape

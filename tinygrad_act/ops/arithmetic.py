@@ -672,6 +672,42 @@ isinf = _question("isinf", lambda x: abs(x) == math.inf, "either infinity; bool,
 isnan = _question("isnan", lambda x: x != x, "bool, no gradient")
 
 
+# ---- bools ----------------------------------------------------------------------------------
+
+
+def _logical(name, inputs, on_bools, of_values, conventions):
+    """Declare an op of bools; the results are bools and carry no gradient."""
+    names = inputs.split()
+
+    def forward(*arrays):
+        for one, x in zip(names, arrays):
+            if x.dtype is not bool_:
+                raise TypeError(f"{name}: needs bool, but {one} is {x.dtype}; write {one} != 0")
+        return on_bools(*arrays)
+
+    def sample(random):
+        shape = nested.draw_shape(random)
+        parts = [nested.draw_part(random, [n or 1 for n in shape]) for _ in names]
+        return [nested.draw_bools(random, part) for part in parts], {}
+
+    return general(
+        name,
+        inputs,
+        forward=forward,
+        vjp=(None,) * len(names),
+        output="z" if len(names) > 1 else "y",
+        sample=sample,
+        reference=lambda *values: nested.mapped(of_values, *values),
+        conventions=f"{conventions}; bools alone, no gradient",
+    )
+
+
+logical_and = _logical("logical_and", "x y", lambda x, y: x * y != 0, lambda x, y: x and y, "x & y")
+logical_or = _logical("logical_or", "x y", lambda x, y: x + y != 0, lambda x, y: x or y, "x | y")
+logical_xor = _logical("logical_xor", "x y", lambda x, y: x != y, lambda x, y: x != y, "x ^ y")
+logical_not = _logical("logical_not", "x", lambda x: x == 0, lambda x: not x, "~x")
+
+
 # ---- change of dtype ------------------------------------------------------------------------
 
 
