@@ -14,9 +14,10 @@ import tinygrad_act as tga
 from tinygrad_act import Tensor, capture, kernels, nn, optim
 from tinygrad_act.capture import CaptureError, ReplayMismatch
 from tinygrad_act.passes import PASSES
+from tinygrad_act.plan import PLACEMENTS
 
 ISAS = tga.supported_isas()
-ALL_PASSES = (*PASSES, "merge_updates")
+ALL_PASSES = (*PASSES, *PLACEMENTS)
 
 
 def bits(tensors):
@@ -337,6 +338,22 @@ def test_merged_updates_lie_in_one_piece():
     update = together.plan.instructions[-1]
     assert update.name == "tga_sgd" and update["count"] == 6
     assert together.plan._as_one(update)[1] == 1
+
+
+def test_elementwise_results_take_the_place_of_their_operands():
+    """Of a chain, one buffer is left; unless an operand is needed later, as is `y` here."""
+    wide = tga.randn(1000)
+
+    def step():
+        y = wide.exp()
+        return y.sum() + y.tanh().sigmoid().abs().sum()
+
+    apart, together = [captured(step, passes=p) for p in [(), ("in_place",)]]
+    assert together.plan.nbytes < apart.plan.nbytes - 3900
+    unary = [one for one in together.plan.instructions if one.name == "tga_unary_forward"]
+    y, *others = [one["y"].buffer.place for one in unary]
+    assert len(others) == 3 and len(set(others)) == 1 and y not in others
+    assert same_bits(together().numpy(), step().numpy())
 
 
 # ---- what a plan shows ------------------------------------------------------------------------

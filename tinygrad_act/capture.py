@@ -20,12 +20,13 @@ from .arguments import whole as whole_number
 from .array import contiguous, index_view
 from .batches import DataSets, as_order, joined
 from .passes import PASSES
+from .plan import PLACEMENTS
 from .recorder import CaptureError, Recording
 from .replay import Captured, ReplayMismatch
 from .tensor import Tensor, _wrap
 
 
-def capture(function, passes=(*PASSES, "merge_updates")):
+def capture(function, passes=(*PASSES, *PLACEMENTS)):
     """Make a step of a function: it is written down when first called, and then runs in C.
 
     Parameters
@@ -36,8 +37,8 @@ def capture(function, passes=(*PASSES, "merge_updates")):
         Tensor, a tuple, list or dict of Tensors, or None.  A Python number that it finds
         elsewhere is constant by definition.
     passes : sequence of str
-        The ways in which the plan is made shorter, see passes.py.  The bits of all results are
-        the same with any of them.  Default: all.
+        The ways in which the plan is made shorter and smaller, see passes.py and plan.py.  The
+        bits of all results are the same with any of them.  Default: all.
 
     Returns
     -------
@@ -60,7 +61,7 @@ def capture(function, passes=(*PASSES, "merge_updates")):
     >>> w.tolist()
     [0.125, 0.25]
     """
-    unknown = set(passes) - {*PASSES, "merge_updates"}
+    unknown = set(passes) - {*PASSES, *PLACEMENTS}
     if unknown:
         raise ValueError(f"capture: there is no pass {', '.join(sorted(unknown))}")
     return Step(function, tuple(passes))
@@ -306,7 +307,7 @@ class Step:
         try:  # the second recording sees what the first has left, as in eager mode
             while captured is None or not captured.confirmed:
                 captured, recorded = self._record(captured, inputs)
-                recorded.restore(recorded.recorder.before)
+                recorded.restore()
                 for leaf, before, *_ in recorded.gradients:
                     gradients.setdefault(leaf, before)
                 del recorded  # and the contents that it keeps

@@ -19,6 +19,17 @@ SIZES = (4, 8, 8, 1, 1)  # bytes of an element, by the dtype's number
 # Optimizers that treat each element by itself, so that many parameters can be one.
 UPDATES = {"tga_sgd", "tga_momentum", "tga_adam", "tga_rmsprop", "tga_adagrad"}
 
+# Calls that make each element from those at the same place alone: the operands that the result
+# may take the place of, and the result.
+ELEMENTWISE = {
+    "tga_unary_forward": (("x",), "y"),
+    "tga_unary_backward": (("gy", "saved"), "gx"),
+    "tga_dropout_apply": (("x",), "y"),
+}
+
+# How buffers are placed, besides the passes in passes.py: see `Plan`.
+PLACEMENTS = ("merge_updates", "in_place")
+
 
 class Buffer:
     """Memory that a step reads or writes.
@@ -157,8 +168,10 @@ class Plan:
     noted : collection of Buffer
         Those living outside of which every write leaves a number: they need no copy where
         the caller of `once` knows that nobody has written to them.
-    together : bool
-        Whether updates of many parameters become one.
+    placements : collection of str
+        "merge_updates": updates of many parameters become one, since all of them lie in one
+        piece.  "in_place": the result of an elementwise call takes the place of an operand that
+        nobody needs any more.
 
     Attributes
     ----------
@@ -166,14 +179,16 @@ class Plan:
         The memory of the plan.
     """
 
-    def __init__(self, instructions, inputs, results, writes_back, noted=(), together=True):
+    def __init__(
+        self, instructions, inputs, results, writes_back, noted=(), placements=PLACEMENTS
+    ):
         self.instructions = instructions
         self.inputs = inputs
         self.results = results
         self.writes_back = writes_back
         self._alive = []  # C lists that the plan of C points to
-        groups = self._groups() if together else []
-        self.nbytes = self._place(groups)
+        groups = self._groups() if "merge_updates" in placements else []
+        self.nbytes = self._place(groups, "in_place" in placements)
         self._plan = kernels.new_plan(self.nbytes)
         start = kernels.number_of(lib.tga_plan_memory(self._plan))
         self._base = _rounded(start)
@@ -195,12 +210,12 @@ class Plan:
                     taken.update(buffers)
         return groups
 
-    def _place(self, groups):
+    def _place(self, groups, in_place):
         """Give each buffer its place; returns the bytes in all.
 
         What lives on from step to step gets a place of its own.  Of the rest, a buffer gets
         the first gap that is free from the instruction that writes it first to the last that
-        needs it.
+        needs it; or, `in_place`, where possible the place of what it is made of.
         """
         first, last = {}, {}
         for number, one in enumerate(self.instructions):
@@ -219,20 +234,42 @@ class Plan:
             buffer.place = at
             at += _rounded(buffer.size_in_plan())
         self.fixed = at
+        given_up = self._given_up(first, last, alone) if in_place else {}
         end, living = at, []  # living: (place, end of place, last instruction), by place
         for buffer in sorted(set(first) - alone, key=lambda b: first[b]):
             living = [one for one in living if one[2] >= first[buffer]]
             need = _rounded(buffer.size_in_plan())
             place = self.fixed
-            for begin, stop, _ in living:
-                if begin - place >= need:
-                    break
-                place = max(place, stop)
+            if buffer in given_up:
+                place = given_up[buffer].place
+                living = [one for one in living if one[0] != place]
+            else:
+                for begin, stop, _ in living:
+                    if begin - place >= need:
+                        break
+                    place = max(place, stop)
             buffer.place = place
             living.append((place, place + need, last[buffer]))
             living.sort()
             end = max(end, place + need)
         return end
+
+    def _given_up(self, first, last, alone):
+        """{the result of an elementwise call: the operand whose place it may take}."""
+        found = {}
+        for number, one in enumerate(self.instructions):
+            operands, result = ELEMENTWISE.get(one.name, ((), None))
+            for name in operands:
+                operand, y = one[name], one[result]
+                if (
+                    not {operand.buffer, y.buffer} & alone
+                    and first[y.buffer] == number == last[operand.buffer]
+                    and operand.offset == y.offset == 0
+                    and operand.buffer.size_in_plan() == y.buffer.size_in_plan()
+                ):
+                    found[y.buffer] = operand.buffer
+                    break
+        return found
 
     @property
     def address_in_c(self):
@@ -445,7 +482,8 @@ def _sizes(instruction):
     """The sizes among the arguments, in words: m=4 n=5 k=5."""
     names = ("m", "n", "k", "rows", "columns", "classes", "count")
     parameters = PARAMETERS[instruction.name]
-    return " ".join(f"{name}={instruction[name]}" for name in names if name in parameters)
+    sizes = [(name, instruction[name]) for name in names if name in parameters]
+    return " ".join(f"{name}={size}" for name, size in sizes if type(size) is int)
 
 
 def _places(instruction):
@@ -469,6 +507,11 @@ def _flops(instruction):
         n = form[2] if form else instruction["n"]
         products = sum(p in parameters and instruction[p] is not None for p in ("gx", "gw"))
         return 2 * m * n * k * (products if "gx" in parameters else 1)
+    if instruction.name.startswith("tga_conv_"):
+        window = instruction["window"]
+        taps = window.size[0] * window.size[1] * instruction["ci"] // instruction["groups"]
+        pixels = instruction["n"] * window.out[0] * window.out[1]
+        return 2 * pixels * instruction["co"] * taps
     if "n" in parameters:
         return instruction["n"]
     return sum(b.nbytes for b in instruction.writes()) // 4

@@ -22,6 +22,8 @@ class CaptureError(RuntimeError):
     """A step does what cannot be replayed."""
 
 
+LARGE = 1 << 20  # bytes
+
 _capturing = threading.Lock()  # held by the one Recorder in force
 
 
@@ -208,6 +210,8 @@ class Recorder:
             instruction = Instruction(name, noted, op, layer)
             for buffer in instruction.writes():
                 if buffer.role == "state" and buffer not in self.before:
+                    if buffer.nbytes > LARGE:
+                        kernels.release_pool()  # what the step has freed would come on top
                     content = kernels.read_memory(buffer.address, buffer.nbytes)
                     self.before[buffer] = content
                 elif buffer.role == "constant":
@@ -289,6 +293,13 @@ def nbytes_of(array):
     return array.size * array.dtype.itemsize
 
 
+def digest(buffer):
+    """What tells one content of a buffer outside from another, without keeping it."""
+    from hashlib import blake2b
+
+    return blake2b(kernels.read_memory(buffer.address, buffer.nbytes)).digest()
+
+
 class Recording:
     """A step written down: its instructions, and what goes in and out."""
 
@@ -313,15 +324,13 @@ class Recording:
             self.gradients.append((leaf, before, after, ref))
         for ref in (*self.results, *[ref for *_, ref in self.gradients if ref]):
             ref.buffer.kept = True
-        self.written = {
-            buffer: kernels.read_memory(buffer.address, buffer.nbytes) for buffer in recorder.before
-        }
+        self.written = {buffer: digest(buffer) for buffer in recorder.before}
         if any(b.role == "input" for one in self.instructions for b in one.writes()):
             raise CaptureError("capture: the step writes to one of its inputs; clone() it first")
 
-    def restore(self, contents):
-        """Put back what was outside: {buffer: bytes}."""
-        for buffer, content in contents.items():
+    def restore(self):
+        """Put back what was outside before the step."""
+        for buffer, content in self.recorder.before.items():
             kernels.write_memory(buffer.address, content)
 
     def _whole(self, array):
