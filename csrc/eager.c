@@ -470,6 +470,40 @@ static int pass_on(PyObject *module, Walk *walk, PyObject *parent, PyObject *con
     return 1;
 }
 
+/* Add a gradient to the `grad` of a leaf, or put it in `found` if that has the node as a key;
+ * in memory that is not among those `taken`. */
+static int deliver(PyObject *module, PyObject *node, PyObject *gradient, Walk *taken,
+                   PyObject *found)
+{
+    State *state = state_of(module);
+    const Engine *engine = &state->engine;
+    PyObject *before = found ? NULL : SLOT(node, engine->grad);
+    PyObject *own = Py_NewRef(gradient), *tensor = NULL;
+    if (before && is_tensor(engine, before)) {
+        Py_DECREF(own);
+        own = sum_of(module, SLOT(before, engine->array), gradient, 0);
+    }
+    const Array *x = own ? as_array(state, own) : NULL;
+    if (x && (!is_contiguous(x) || *bucket_of(taken, x->memory) >= 0)) {
+        PyObject *copy = PyObject_CallFunctionObjArgs(engine->convert, x, x->dtype, NULL);
+        Py_DECREF(own);
+        own = copy;
+        x = own ? as_array(state, own) : NULL;
+    }
+    if (x && index_of(taken, x->memory) >= 0)
+        tensor = tga_tensor_new(state, own, Py_None);
+    if (own && !x)
+        PyErr_Format(PyExc_TypeError, "backward: a gradient is no Array: %R", own);
+    int done = tensor != NULL;
+    if (done && found)
+        done = PyDict_SetItem(found, node, tensor) == 0;
+    else if (done)
+        set_slot(node, engine->grad, tensor);
+    Py_XDECREF(own);
+    Py_XDECREF(tensor);
+    return done;
+}
+
 /* A node's turn: the gradients of its inputs, each to its parent. */
 static int take_turn(PyObject *module, Walk *walk, Py_ssize_t turn, int retain, Py_ssize_t *last)
 {
@@ -496,34 +530,6 @@ static int take_turn(PyObject *module, Walk *walk, Py_ssize_t turn, int retain, 
     return done;
 }
 
-/* Add a gradient to the `grad` of a leaf, in memory that is not among those `taken`. */
-static int deliver(PyObject *module, PyObject *leaf, PyObject *gradient, Walk *taken)
-{
-    State *state = state_of(module);
-    const Engine *engine = &state->engine;
-    PyObject *before = SLOT(leaf, engine->grad), *own = Py_NewRef(gradient), *tensor = NULL;
-    if (before && is_tensor(engine, before)) {
-        Py_DECREF(own);
-        own = sum_of(module, SLOT(before, engine->array), gradient, 0);
-    }
-    const Array *x = own ? as_array(state, own) : NULL;
-    if (x && (!is_contiguous(x) || *bucket_of(taken, x->memory) >= 0)) {
-        PyObject *copy = PyObject_CallFunctionObjArgs(engine->convert, x, x->dtype, NULL);
-        Py_DECREF(own);
-        own = copy;
-        x = own ? as_array(state, own) : NULL;
-    }
-    if (x && index_of(taken, x->memory) >= 0)
-        tensor = tga_tensor_new(state, own, Py_None);
-    if (own && !x)
-        PyErr_Format(PyExc_TypeError, "backward: a gradient is no Array: %R", own);
-    if (tensor)
-        set_slot(leaf, engine->grad, tensor);
-    Py_XDECREF(own);
-    Py_XDECREF(tensor);
-    return tensor != NULL;
-}
-
 /* The gradient with which backward begins, an Array; NULL if there is something to say. */
 static PyObject *seed_of(State *state, PyObject *output, PyObject *gradient)
 {
@@ -544,12 +550,40 @@ static PyObject *seed_of(State *state, PyObject *output, PyObject *gradient)
     return gy && gy->code == y->code && same_shape(gy, y) ? Py_NewRef(seed) : NULL;
 }
 
-/* quick_backward(Tensor, gradient or None, retain_graph) -> True */
+/* The walk from the node in visit 0, whose gradient is `seed`: graph.backward. */
+static int walk_back(PyObject *module, Walk *walk, PyObject *seed, int retain, PyObject *found)
+{
+    const Py_ssize_t leaves = walk->count;
+    Py_ssize_t last = 0;
+    Walk taken;
+    begin(&taken);
+    int done = index_of(&taken, ((Array *)seed)->memory) >= 0;
+    walk->visits[0].gradient = Py_NewRef(seed);
+    walk->ready[last++] = 0;
+    for (Py_ssize_t turn = 0; done && turn < last; turn++) {
+        const Visit *visit = &walk->visits[walk->ready[turn]];
+        const int wanted = found ? PyDict_Contains(found, visit->node) : 0;
+        done = wanted >= 0 &&
+               (!wanted || deliver(module, visit->node, visit->gradient, &taken, found)) &&
+               take_turn(module, walk, turn, retain, &last);
+    }
+    for (Py_ssize_t i = leaves; done && i < walk->count; i++) {
+        PyObject *leaf = walk->visits[i].node;
+        const int wanted = found ? PyDict_Contains(found, leaf) : 1;
+        done = wanted >= 0 &&
+               (!wanted || deliver(module, leaf, walk->visits[i].gradient, &taken, found));
+    }
+    end(&taken);
+    return done;
+}
+
+/* quick_backward(Tensor, gradient or None, retain_graph, found) -> True.  found: None, and the
+ * gradients go to the leaves; or a dict, of which each key is a node that gets its own. */
 static PyObject *quick_backward(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     State *state = state_of(module);
     const Engine *engine = &state->engine;
-    if (!expect("quick_backward", count, 3))
+    if (!expect("quick_backward", count, 4))
         return NULL;
     const int retain = PyObject_IsTrue(args[2]);
     if (retain < 0 || !is_tensor(engine, args[0]))
@@ -559,24 +593,12 @@ static PyObject *quick_backward(PyObject *module, PyObject *const *args, Py_ssiz
     if (!seed)
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 
-    Walk walk, taken;
+    Walk walk;
     begin(&walk);
-    begin(&taken);
-    int begun = 0, done = 0;
-    if (index_of(&walk, root) == 0 && count_users(engine, &walk)) {
-        const Py_ssize_t leaves = walk.count;
-        Py_ssize_t last = 0;
-        begun = done = 1;
-        walk.visits[0].gradient = Py_NewRef(seed);
-        walk.ready[last++] = 0;
-        for (Py_ssize_t turn = 0; done && turn < last; turn++)
-            done = take_turn(module, &walk, turn, retain, &last);
-        done = done && index_of(&taken, ((Array *)seed)->memory) >= 0;
-        for (Py_ssize_t i = leaves; done && i < walk.count; i++)
-            done = deliver(module, walk.visits[i].node, walk.visits[i].gradient, &taken);
-    }
+    const int begun = index_of(&walk, root) == 0 && count_users(engine, &walk);
+    PyObject *found = PyDict_CheckExact(args[3]) ? args[3] : NULL;
+    const int done = begun && walk_back(module, &walk, seed, retain, found);
     end(&walk);
-    end(&taken);
     Py_DECREF(seed);
     if (done)
         Py_RETURN_TRUE;

@@ -203,7 +203,7 @@ def grown(steps, w, b):
         max_size=12,
     ),
     st.sampled_from(["float32", "float64"]),
-    st.sampled_from(["sum", "given", "twice", "added"]),
+    st.sampled_from(["sum", "given", "twice", "added", "grad"]),
 )
 def test_graphs(steps, dtype, kind):
     rng = np.random.default_rng(1)
@@ -216,6 +216,11 @@ def test_graphs(steps, dtype, kind):
             return [y]
         if kind == "given":
             y.backward(tga.full_like(y, 0.75))
+        elif kind == "grad":
+            half = w * 0.5
+            y = grown(steps, half, b) + half  # its own derivative is among those wanted
+            wanted = [y, half, b, w, half]
+            return [y, *tga.grad(y, wanted, tga.full_like(y, 0.75))]
         else:
             total = y.sum()
             total.backward(retain_graph=kind == "twice")
@@ -313,6 +318,18 @@ def test_gradients_share_no_memory():
             assert x.grad.tolist() == y.grad.tolist() == [1.0, 1.0]
 
 
+def test_gradients_handed_out_share_no_memory():
+    x, y = Tensor([1.0, 2.0], requires_grad=True), Tensor([3.0, 4.0], requires_grad=True)
+    for way in (nullcontext(), kernels.no_shortcuts()):
+        with way:
+            z = x + y
+            seed = tga.full_like(z, 1.0)
+            found = [seed, *tga.grad(z, [z, x, y, z], seed)]
+            assert len({one.array.memory for one in found}) == 5
+            assert {tuple(one.tolist()) for one in found} == {(1.0, 1.0)}
+            assert x.grad is None and y.grad is None
+
+
 def test_memory_goes_with_backward():
     gc.disable()  # by counting references alone
     try:
@@ -334,15 +351,16 @@ def test_backward_by_shortcut_leaves_errors_to_the_long_way():
     x = Tensor([1.0, 2.0], requires_grad=True)
     y = x.exp()
     for wrong in (None, Tensor([1.0]), Tensor([1.0, 2.0], dtype="float64"), [1.0, 2.0], "1"):
-        assert lib.quick_backward(y, wrong, False) is None
-    assert lib.quick_backward(x, None, False) is lib.quick_backward(x.detach(), None, False) is None
+        assert lib.quick_backward(y, wrong, False, None) is None
+    for leaf in (x, x.detach()):
+        assert lib.quick_backward(leaf, None, False, None) is None
     y.backward(y)
-    assert lib.quick_backward(y, y.detach(), False) is None, "freed"
+    assert lib.quick_backward(y, y.detach(), False, None) is None, "freed"
     y = x.exp().tanh()
     with tga.no_grad():
         y.fill_(0.5)
     with pytest.raises(RuntimeError, match="tanh .* was written to in place"):
-        lib.quick_backward(y, y.detach(), False)
+        lib.quick_backward(y, y.detach(), False, None)
 
 
 def test_an_op_without_shortcut_is_declined():

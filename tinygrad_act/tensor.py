@@ -344,7 +344,8 @@ class Tensor:
         """
         if self.node is None:
             raise RuntimeError("backward: this tensor does not depend on any that requires_grad")
-        if not (create_graph or hooks.in_use) and lib.quick_backward(self, gradient, retain_graph):
+        is_plain = not (create_graph or hooks.in_use)
+        if is_plain and lib.quick_backward(self, gradient, retain_graph, None):
             return
         seed = _seed(self, gradient, "backward", create_graph)
         if create_graph:
@@ -1401,16 +1402,18 @@ def grad(
     for i, x in enumerate(inputs):
         if x.node is None:
             raise ValueError(f"grad: input {i} does not require a gradient")
-    seeds = {}
-    for y, gradient in zip(outputs, grad_outputs, strict=True):
-        if y.node is not None:
-            seed = _seed(y, gradient, "grad", create_graph)
-            seeds[y.node] = seeds[y.node] + seed if y.node in seeds else seed
     found = dict.fromkeys(x.node for x in inputs)
-    if create_graph:
-        _run_recorded(seeds, retain_graph, found)
-    else:
-        _run({node: seed.array for node, seed in seeds.items()}, retain_graph, found)
+    is_plain = len(outputs) == 1 and not (create_graph or hooks.in_use)
+    if not (is_plain and lib.quick_backward(*outputs, *grad_outputs, retain_graph, found)):
+        seeds = {}
+        for y, gradient in zip(outputs, grad_outputs, strict=True):
+            if y.node is not None:
+                seed = _seed(y, gradient, "grad", create_graph)
+                seeds[y.node] = seeds[y.node] + seed if y.node in seeds else seed
+        if create_graph:
+            _run_recorded(seeds, retain_graph, found)
+        else:
+            _run({node: seed.array for node, seed in seeds.items()}, retain_graph, found)
     gradients = []
     for i, x in enumerate(inputs):
         gradient = found[x.node]
