@@ -1,6 +1,6 @@
 """Does the suite notice a wrong derivative?  This flips each sign and changes each factor to see.
 
-    python tests/mutants.py [--only python|c] [--op NAME] [--list] [--verbose] [TEST ...]
+    python tests/mutants.py [--only python|c] [--file NAME] [--op NAME] [--list] [TEST ...]
 
 Every `df`, `vjp` and backward of C is changed in one place at a time (mutants_python.py and
 mutants_c.py say how), and the tests run until one fails: the mutant is killed.  Where none
@@ -14,7 +14,9 @@ and in it all the tests that execute it, the quickest of its op first.  A test t
 execute the mutant cannot notice it: examples are derandomized, so that it would run as before.
 
 --only python|c   mutants of one language
+--file NAME       mutants in files whose path contains this, such as ops/pooling or conv.tmpl
 --op NAME         mutants of one op, and the tests whose names contain it
+-k EXPRESSION     tests that match it, as of pytest
 --list            print the mutants, run nothing
 --verbose         print which test killed each
 --jobs N          processes at a time; default: the number of processors
@@ -127,8 +129,7 @@ class Runner:
         sites = mutants_python.sites()
         mutants = [] if self.options.only == "c" else mutants_python.mutants(sites)
         mutants += self.c_mutants
-        if self.options.op:
-            mutants = [m for m in mutants if self.options.op in m.ops]
+        mutants = [m for m in mutants if _wanted(m, self.options)]
         started = time.perf_counter()
         first = self.baseline(sites, mutants)
         print(f"{len(self.items)} tests without a mutant: {time.perf_counter() - started:.0f} s")
@@ -224,6 +225,10 @@ class Runner:
             if not _passes(item, following):
                 return item.nodeid
         return None if items else NOT_EXECUTED
+
+
+def _wanted(mutant, options):
+    return (not options.op or options.op in mutant.ops) and options.file in mutant.place
 
 
 def _first_seconds(tests, seconds):
@@ -371,7 +376,9 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", choices=["python", "c"])
+    parser.add_argument("--file", default="")
     parser.add_argument("--op")
+    parser.add_argument("-k", default="")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
@@ -388,12 +395,14 @@ def main():
         if options.list:
             found = [] if options.only == "c" else mutants_python.mutants(mutants_python.sites())
             for mutant in [*found, *c_mutants]:
-                if not options.op or options.op in mutant.ops:
+                if _wanted(mutant, options):
                     _say(mutant)
             return 0
         runner = Runner(options, c_mutants)
-        arguments = ["-q", "-s", "--tb=no", "--no-header", "--no-summary", "-p", "no:cacheprovider"]
+        arguments = ["-q", "-s", "--tb=no", "--no-header", "--no-summary"]
+        arguments += ["-p", "no:cacheprovider", "-p", "no:faulthandler"]
         arguments += [f"--ignore={path}" for path in LEFT_OUT]
+        arguments += ["-k", options.k] if options.k else []
         os.environ["HYPOTHESIS_PROFILE"] = "dev"
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
         status = pytest.main([*arguments, *options.tests], plugins=[runner])

@@ -66,6 +66,18 @@ def test_records_that_cannot_be_checked():
         check_op(record(sample=None))
 
 
+def test_a_gradient_of_another_shape_is_refused():
+    """By whatever it would reach next: kernels take it that a gradient has its input's shape."""
+    for rule in (
+        lambda gz, z, x, y, shift: tga.sum(gz),
+        lambda gz, z, x, y, shift: tga.concat(gz, gz),
+    ):
+        op = record(vjp=(rule, None))
+        x = tga.ones(1000, requires_grad=True)
+        with pytest.raises(ValueError, match=r"mixture: .* of shape \(1000,\) is .*: the rule is"):
+            op(x.tanh(), tga.ones(1000)).sum().backward()
+
+
 def test_an_input_without_a_rule_says_so():
     op = record(vjp=(None, record().vjp[1]))
     x = Tensor([1.0], requires_grad=True)

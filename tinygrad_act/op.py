@@ -638,11 +638,19 @@ class General(Op):
                 return self.fused(parents, gy, *saved)
             return self.fused(parents, gy, *saved, **attrs)
         if self.variadic:
-            return self.vjp(gy, *saved, **attrs)
-        return [
-            None if parent is None else (rule or self._refuse)(gy, *saved, **attrs)
-            for rule, parent in zip(self.vjp, parents, strict=True)
-        ]
+            gradients = self.vjp(gy, *saved, **attrs)
+        else:
+            gradients = [
+                None if parent is None else (rule or self._refuse)(gy, *saved, **attrs)
+                for rule, parent in zip(self.vjp, parents, strict=True)
+            ]
+        for g, x, parent in zip(gradients, saved[1:], parents, strict=True):
+            if parent is not None and g.shape != shape_of(x):  # kernels rely on it
+                raise ValueError(
+                    f"{self.name}: the gradient of an input of shape {shape_of(x)} is {g.shape}: "
+                    f"the rule is wrong"
+                )
+        return gradients
 
     def _refuse(self, *_, **attrs):
         names = [name for name, rule in zip(self.inputs, self.vjp) if rule is None]
