@@ -215,10 +215,16 @@ static PyObject *quick_apply(PyObject *module, PyObject *const *args, Py_ssize_t
     }
     if (numbers > (inputs == 2) || !add_values(given, &filled, args[2]))
         Py_RETURN_NONE;
-    if (numbers && !(arrays[number] = array_of_number(state, args[3 + number], arrays[1 - number])))
-        Py_RETURN_NONE;
+    for (Py_ssize_t i = 0; i < inputs; i++) { /* a Tensor may lose them while others run */
+        Py_INCREF(origins[i]);
+        Py_XINCREF(arrays[i]);
+    }
+    if (numbers)
+        arrays[number] = array_of_number(state, args[3 + number], arrays[1 - number]);
 
-    PyObject *y = known->kind->forward(module, given, filled), *result = y;
+    PyObject *y = numbers && !arrays[number] ? Py_NewRef(Py_None)
+                                             : known->kind->forward(module, given, filled);
+    PyObject *result = y;
     if (y && y != Py_None && tensors) {
         const int recorded = any_origin ? is_recording(engine) : 0;
         PyObject *node = recorded > 0 ? new_node(state, known, args[1], args[2], y, arrays, origins)
@@ -228,8 +234,10 @@ static PyObject *quick_apply(PyObject *module, PyObject *const *args, Py_ssize_t
         Py_DECREF(y);
         Py_XDECREF(node);
     }
-    if (numbers)
-        Py_DECREF(arrays[number]);
+    for (Py_ssize_t i = 0; i < inputs; i++) {
+        Py_DECREF(origins[i]);
+        Py_XDECREF(arrays[i]);
+    }
     return result;
 }
 
@@ -470,18 +478,19 @@ static int pass_on(PyObject *module, Walk *walk, PyObject *parent, PyObject *con
     return 1;
 }
 
-/* Add a gradient to the `grad` of a leaf, or put it in `found` if that has the node as a key;
- * in memory that is not among those `taken`. */
-static int deliver(PyObject *module, PyObject *node, PyObject *gradient, Walk *taken,
-                   PyObject *found)
+/* What a node is given: its gradient, added to what was there before if that is a Tensor; a new
+ * Tensor in memory that is not among those `taken`. */
+static PyObject *total_of(PyObject *module, PyObject *before, PyObject *gradient, Walk *taken)
 {
     State *state = state_of(module);
     const Engine *engine = &state->engine;
-    PyObject *before = found ? NULL : SLOT(node, engine->grad);
-    PyObject *own = Py_NewRef(gradient), *tensor = NULL;
+    PyObject *own, *tensor = NULL;
     if (before && is_tensor(engine, before)) {
-        Py_DECREF(own);
-        own = sum_of(module, SLOT(before, engine->array), gradient, 0);
+        PyObject *array = Py_NewRef(SLOT(before, engine->array));
+        own = sum_of(module, array, gradient, 0);
+        Py_DECREF(array);
+    } else {
+        own = Py_NewRef(gradient);
     }
     const Array *x = own ? as_array(state, own) : NULL;
     if (x && (!is_contiguous(x) || *bucket_of(taken, x->memory) >= 0)) {
@@ -494,13 +503,26 @@ static int deliver(PyObject *module, PyObject *node, PyObject *gradient, Walk *t
         tensor = tga_tensor_new(state, own, Py_None);
     if (own && !x)
         PyErr_Format(PyExc_TypeError, "backward: a gradient is no Array: %R", own);
-    int done = tensor != NULL;
-    if (done && found)
-        done = PyDict_SetItem(found, node, tensor) == 0;
-    else if (done)
-        set_slot(node, engine->grad, tensor);
     Py_XDECREF(own);
-    Py_XDECREF(tensor);
+    return tensor;
+}
+
+/* Add a gradient to the `grad` of a leaf, or put it in `found`, a dict, under the node. */
+static int deliver(PyObject *module, PyObject *node, PyObject *gradient, Walk *taken,
+                   PyObject *found)
+{
+    const Py_ssize_t grad = state_of(module)->engine.grad;
+    int done = 0, overtaken = 1;
+    while (overtaken) { /* by another thread, which has delivered to this leaf meanwhile */
+        PyObject *before = found ? NULL : Py_XNewRef(SLOT(node, grad));
+        PyObject *total = total_of(module, before, gradient, taken);
+        overtaken = total && !found && SLOT(node, grad) != before;
+        done = total && (!found || PyDict_SetItem(found, node, total) == 0);
+        if (done && !found && !overtaken)
+            set_slot(node, grad, total);
+        Py_XDECREF(before);
+        Py_XDECREF(total);
+    }
     return done;
 }
 
@@ -565,7 +587,8 @@ static int walk_back(PyObject *module, Walk *walk, PyObject *seed, int retain, P
         const int wanted = found ? PyDict_Contains(found, visit->node) : 0;
         done = wanted >= 0 &&
                (!wanted || deliver(module, visit->node, visit->gradient, &taken, found)) &&
-               take_turn(module, walk, turn, retain, &last);
+               take_turn(module, walk, turn, retain, &last) &&
+               PyErr_CheckSignals() == 0; /* Ctrl-C */
     }
     for (Py_ssize_t i = leaves; done && i < walk->count; i++) {
         PyObject *leaf = walk->visits[i].node;

@@ -2,7 +2,10 @@
 the rest."""
 
 import gc
+import signal
+import sys
 import threading
+import time
 import weakref
 from contextlib import nullcontext
 
@@ -304,6 +307,76 @@ def test_each_thread_records_or_not():
         look()
     look()
     assert seen == [True, True, False, True, True, True, False, True]
+
+
+def test_a_tensor_may_lose_its_node_while_a_kernel_runs():
+    """To another thread; what is written down is what went into the kernel."""
+    x = Tensor(np.ones((700, 700)), requires_grad=True)
+    before, begun = weakref.ref(x.node), threading.Event()
+
+    def lose():
+        begun.wait()
+        time.sleep(0.002)
+        x.requires_grad = False
+
+    thread = threading.Thread(target=lose)
+    thread.start()
+    begun.set()
+    y = x @ x
+    thread.join()
+    assert y.node is None or y.node.parents == (before(), before()) != (None, None)
+
+
+@pytest.mark.parametrize("way", [nullcontext, kernels.no_shortcuts])
+def test_what_two_threads_bring_to_a_leaf_adds_up(way):
+    x = Tensor(np.ones(300_000), dtype="float32", requires_grad=True)
+
+    def run():
+        for _ in range(100):
+            (2 * x).backward(tga.full_like(x, 1.0))
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with way():
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert (x.grad.numpy() == 400).all()
+
+
+@pytest.mark.parametrize("way", [nullcontext, kernels.no_shortcuts])
+def test_backward_can_be_interrupted(way, monkeypatch):
+    """As by Ctrl-C; no leaf has a part of its gradient then."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    def begin(*args):
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+        return backward(*args)
+
+    backward = REGISTRY["clone"].backward
+    monkeypatch.setattr(REGISTRY["clone"], "backward", begin)
+    x = y = Tensor(np.ones(200_000), requires_grad=True)
+    for _ in range(100):
+        y = y.tanh()
+    y = y.clone().sum()
+    handler = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with way(), pytest.raises(KeyboardInterrupt):
+            y.backward()
+            time.sleep(1)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+    assert x.grad is None
+    with pytest.raises(RuntimeError, match="was freed"):
+        y.backward()
 
 
 def test_gradients_share_no_memory():

@@ -334,6 +334,11 @@ class Tensor:
             Record the gradient's own computation, for derivatives of higher order.
             Default: False.
 
+        Notes
+        -----
+        Threads may run backward at the same time, each through a graph of its own: what they
+        bring to one leaf adds up.
+
         Raises
         ------
         RuntimeError
@@ -1235,24 +1240,23 @@ def _run(seeds, retain_graph, found=None):
         kernels.recorder.note_leaves(seeds)
     taken = set(map(_memory_of_array, seeds.values()))
 
+    def own(array):
+        if array.memory in taken or array.strides is not None:
+            array = convert(array, array.dtype)
+        taken.add(array.memory)
+        return _wrap(array, None)
+
     def deliver(node, gradient):
-        own = gradient
-        if found is None:
-            if node.grad is not None:
-                own = arith.add.forward(node.grad.array, gradient)
-        elif node not in found:
+        if found is not None:
+            if node in found:
+                found[node] = own(gradient)
             return gradient
-        if own.memory in taken or own.strides is not None:
-            own = convert(own, own.dtype)
-        taken.add(own.memory)
-        tensor = _new(Tensor)  # _wrap, written out
-        tensor.array = own
-        tensor.node = None
-        if found is None:
-            node.grad = tensor
-        else:
-            found[node] = tensor
-        return gradient
+        while True:  # until no other thread has delivered meanwhile
+            before = node.grad
+            total = own(gradient if before is None else arith.add.forward(before.array, gradient))
+            if node.grad is before:
+                node.grad = total
+                return gradient
 
     watched = found
     if hooks.in_use:
@@ -1266,22 +1270,23 @@ def _run_recorded(seeds, retain_graph, found=None):
         kernels.recorder.note_leaves(seeds)
     taken = {seed.array.memory for seed in seeds.values()}
 
+    def own(tensor):
+        if tensor.array.memory in taken or tensor.array.strides is not None:
+            tensor = tensor.clone()
+        taken.add(tensor.array.memory)
+        return tensor
+
     def deliver(node, gradient):
-        own = gradient
-        if found is None:
-            before = node.grad
-            if before is not None:
-                own = before + gradient
-        elif node not in found:
+        if found is not None:
+            if node in found:
+                found[node] = own(gradient)
             return gradient
-        if own.array.memory in taken or own.array.strides is not None:
-            own = own.clone()
-        taken.add(own.array.memory)
-        if found is None:
-            node.grad = own
-        else:
-            found[node] = own
-        return gradient
+        while True:  # until no other thread has delivered meanwhile
+            before = node.grad
+            total = own(gradient if before is None else before + gradient)
+            if node.grad is before:
+                node.grad = total
+                return gradient
 
     watched = found
     if hooks.in_use:
