@@ -14,7 +14,8 @@ class Case(NamedTuple):
     name : str
         The same for every peer.
     call : function without arguments, or float
-        What is timed; or the seconds, where something else has measured them.
+        What is timed; or the figure, where something else has measured it: seconds, or what
+        the topic's `show` says.
     per : int
         How many steps or ops one call does; the figure is the time of one.
     value : function without arguments, optional

@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import statistics
+from functools import partial
 from importlib import metadata
 
 from .cases import OURS, Group, peer_of
@@ -26,8 +27,9 @@ def section(topic, times):
     parts = [f"## {topic}: {title}"]
     groups = getattr(module, "GROUPS", [Group("all")])
     parts.append(sums(groups, best))
-    place = getattr(module, "place", None)
-    parts.append(grids(best, place) if place else details(best, getattr(module, "rate", None)))
+    place, rate = getattr(module, "place", None), getattr(module, "rate", None)
+    show = getattr(module, "show", partial(figure, rate=rate))
+    parts.append(grids(best, place) if place else details(best, show))
     parts.append(spread(times))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -85,8 +87,12 @@ def ratio_text(ratio):
 # ---- the cases -------------------------------------------------------------------------------
 
 
-def details(best, rate=None):
-    """One row for each case: each column's time, and in brackets its ratio to our first column."""
+def details(best, show=None):
+    """One row for each case: each column's time, and in brackets its ratio to our first column.
+
+    `show` makes words of a figure; by default it is a time.
+    """
+    show = show or figure
     cases = list(dict.fromkeys(case for column in best.values() for case in column))
     compared = any(peer_of(c) == OURS for c in best) and len(best) > 1
     head = ["", *best] + ["fastest peer"] * compared
@@ -100,10 +106,10 @@ def details(best, rate=None):
             if case not in seconds:
                 row.append("")
             elif column == reference or ours is None:
-                row.append(figure(seconds[case], case, rate))
+                row.append(show(seconds[case], case))
             else:
                 ratio = ratio_text(seconds[case] / ours)
-                row.append(f"{figure(seconds[case], case, rate)} ({ratio})")
+                row.append(f"{show(seconds[case], case)} ({ratio})")
         if compared:
             found = fastest(case, best)
             row.append(f"{found[1]} {ratio_text(found[0] / ours)}" if found and ours else "")

@@ -1,4 +1,4 @@
-"""How one case is timed: many short samples, of which the median counts."""
+"""How one case is timed: many short samples, of which the median counts; and its memory."""
 
 import statistics
 import subprocess
@@ -46,3 +46,24 @@ def seconds_of_process(code, samples=1):
         subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
         times.append(time.perf_counter() - start)
     return statistics.median(times)
+
+
+PEAK = """
+import resource
+try:
+    with open("/proc/self/status") as file:
+        print(*[int(line.split()[1]) << 10 for line in file if line.startswith("VmHWM")])
+except OSError:  # no Linux: there this is in bytes
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def peak_of_process(code):
+    """The most memory that a process which runs `code` in Python has held, in bytes.
+
+    The system's other figure, ru_maxrss, would on Linux be at least that of the process which
+    has started it.
+    """
+    command = [sys.executable, "-c", code + PEAK]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return float(done.stdout.split()[-1])

@@ -63,6 +63,16 @@ def test_figures_of_work_are_speeds():
     assert report.figure(2.0, "case", lambda case: (4e9, "GFLOP/s")) == "2.0 GFLOP/s"
 
 
+def test_a_topic_may_show_its_figures_itself():
+    row = report.details(BEST, lambda value, case: f"{value:.0f} MiB of {case}").splitlines()[2]
+    assert row.startswith("| a | 1 MiB of a | 2 MiB of a (2.00) |")
+
+
+def test_the_peak_of_a_process_is_its_own():
+    small, large = [timing.peak_of_process(f"x = bytearray({n} << 20)") for n in (1, 60)]
+    assert 50 << 20 < large - small < 70 << 20
+
+
 def test_spread_is_from_round_to_round():
     assert "100% in the middle" in report.spread({"torch": {"a": [1, 2], "b": [2, 4]}})
 

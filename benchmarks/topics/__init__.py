@@ -10,6 +10,7 @@ The first line of the module's docstring is the title.  Besides it may have
     THREADED    True if more threads make a difference; else it is run with one
     TOLERANCE   how far the values of two peers may be apart, relatively; default: 1e-4
     rate(case)  the amount of work of a case and its unit, for a figure such as GFLOP/s
+    show(figure, case)  a figure in words, where it is no time
     place(case) its table, row and column, where one row for each case would be too long
 """
 
@@ -25,4 +26,5 @@ TOPICS = (
     "playground",
     "job",
     "cnn",
+    "memory",
 )

@@ -33,13 +33,19 @@ def _labels():
 def tinygrad_act():
     """The three passes as the ops that they are; the step captured."""
     import tinygrad_act as tga
-    from tinygrad_act import Tensor, nn, optim
+    from tinygrad_act import Tensor
 
     x, w = Tensor(_numbers(BATCH, 32, 26, 26)), Tensor(_numbers(64, 32, 3, 3))
     gy = Tensor(_numbers(BATCH, 64, 24, 24))
     yield Case(PASSES[0], lambda: tga.conv2d(x, w))
     yield Case(PASSES[1], lambda: tga.conv_transpose2d(gy, w))
     yield Case(PASSES[2], lambda: tga.conv2d_weight(x, gy, size=3))
+    yield Case(STEP, _our_step())
+
+
+def _our_step():
+    import tinygrad_act as tga
+    from tinygrad_act import Tensor, nn, optim
 
     net = nn.Sequential(
         *[nn.Conv2d(1, 32, 3), "relu", nn.Conv2d(32, 64, 3), "relu", nn.MaxPool2d(2)],
@@ -57,7 +63,7 @@ def tinygrad_act():
 
     step = tga.capture(train_step)
     images, labels = Tensor(_numbers(BATCH, 1, 28, 28)), Tensor(_labels())
-    yield Case(STEP, lambda: step(images, labels))
+    return lambda: step(images, labels)
 
 
 def torch():
@@ -76,7 +82,6 @@ def torch_channels_last():
 
 def _torch(layout):
     import torch
-    from torch import nn
 
     x, w, gy = [
         torch.tensor(_numbers(*shape)).contiguous(memory_format=layout)
@@ -88,6 +93,12 @@ def _torch(layout):
     sizes = [None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1]
     yield Case(PASSES[1], lambda: backward(gy, x, w, *sizes, [True, False, False]))
     yield Case(PASSES[2], lambda: backward(gy, x, w, *sizes, [False, True, False]))
+    yield Case(STEP, _torch_step(layout))
+
+
+def _torch_step(layout):
+    import torch
+    from torch import nn
 
     net = nn.Sequential(
         *[nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)],
@@ -103,7 +114,7 @@ def _torch(layout):
         nn.functional.cross_entropy(net(images), labels).backward()
         optimizer.step()
 
-    yield Case(STEP, step)
+    return step
 
 
 def tensorflow():
@@ -121,7 +132,13 @@ def tensorflow():
     ]
     for name, run in zip(PASSES, passes, strict=True):
         yield Case(name, tf.function(run))
+    yield Case(STEP, _tensorflow_step())
 
+
+def _tensorflow_step():
+    import tensorflow as tf
+
+    raw = tf.raw_ops
     shapes = [(3, 3, 1, 32), (32,), (3, 3, 32, 64), (64,), (9216, 128), (128,), (128, 10), (10,)]
     parameters = [tf.Variable(_numbers(*shape)) for shape in shapes]
     moments = [[tf.Variable(tf.zeros(shape)) for shape in shapes] for _ in range(2)]
@@ -148,4 +165,15 @@ def tensorflow():
             )  # fmt: skip
         return loss
 
-    yield Case(STEP, step)
+    return step
+
+
+def step_of(column):
+    """The training step of a column, without the passes: a function without arguments."""
+    if column == "tinygrad_act":
+        return _our_step()
+    if column == "tensorflow":
+        return _tensorflow_step()
+    import torch
+
+    return _torch_step(torch.channels_last if "last" in column else torch.contiguous_format)
