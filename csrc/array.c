@@ -730,6 +730,64 @@ PyObject *quick_take(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return finished(y, status);
 }
 
+/* The view of x whose axis i is axis axes[i] of x; or the inverse of that.  Axes are a tuple of
+ * numbers, each once, counted from the front. */
+static PyObject *permuted(State *state, const Array *x, PyObject *axes, int inverse)
+{
+    const Py_ssize_t ndim = x ? PyTuple_Size(x->shape) : -1;
+    Py_ssize_t steps[TGA_MAX_DIMS], from[TGA_MAX_DIMS], step = 1;
+    char used[TGA_MAX_DIMS] = {0};
+    if (ndim < 0 || ndim > TGA_MAX_DIMS || !PyTuple_CheckExact(axes) || PyTuple_Size(axes) != ndim)
+        Py_RETURN_NONE;
+    for (Py_ssize_t i = 0; i < ndim; i++) {
+        PyObject *item = PyTuple_GetItem(axes, i);
+        const long axis = PyLong_CheckExact(item) ? PyLong_AsLong(item) : -1;
+        PyErr_Clear(); /* of a number beyond all longs */
+        if (axis < 0 || axis >= ndim || used[axis]++)
+            Py_RETURN_NONE;
+        from[inverse ? axis : i] = inverse ? i : axis;
+    }
+    for (Py_ssize_t i = ndim - 1; i >= 0; i--) {
+        steps[i] = is_contiguous(x) ? step : PyLong_AsSsize_t(PyTuple_GetItem(x->strides, i));
+        step *= PyLong_AsSsize_t(PyTuple_GetItem(x->shape, i));
+    }
+    PyObject *shape = PyTuple_New(ndim), *strides = PyTuple_New(ndim);
+    int in_order = 1; /* whether the elements of the view lie in C order */
+    step = 1;
+    for (Py_ssize_t i = ndim - 1; shape && strides && i >= 0; i--) {
+        PyObject *length = PyTuple_GetItem(x->shape, from[i]);
+        in_order = in_order && steps[from[i]] == step;
+        step *= PyLong_AsSsize_t(length);
+        PyTuple_SetItem(shape, i, Py_NewRef(length));
+        PyTuple_SetItem(strides, i, PyLong_FromSsize_t(steps[from[i]]));
+    }
+    Array *y = NULL;
+    if (shape && strides && !PyErr_Occurred())
+        y = new_array(state, (Memory *)Py_NewRef(x->memory), x->start, shape,
+                      in_order ? Py_None : strides, x->code, x->size);
+    Py_XDECREF(shape);
+    Py_XDECREF(strides);
+    return (PyObject *)y;
+}
+
+/* quick_permute(0, x, axes) -> y */
+PyObject *quick_permute(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_permute", count, 3))
+        return NULL;
+    return permuted(state, as_array(state, args[1]), args[2], 0);
+}
+
+/* quick_permute_backward(0, gy, gy, axes) -> gx */
+PyObject *quick_permute_backward(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_permute_backward", count, 4))
+        return NULL;
+    return permuted(state, as_array(state, args[1]), args[3], 1);
+}
+
 /* How the product reads a matrix where it lies: whether it is stored transposed, and the step
  * from one stored row to the next; 0 if it would have to be copied. */
 static int stored(const Array *x, Py_ssize_t rows, Py_ssize_t columns, int *turned,
@@ -958,6 +1016,8 @@ static PyMethodDef functions[] = {
     FUNCTION(quick_maxout),
     FUNCTION(quick_maxout_backward),
     FUNCTION(quick_take),
+    FUNCTION(quick_permute),
+    FUNCTION(quick_permute_backward),
     FUNCTION(quick_matmul),
     FUNCTION(quick_matmul_backward),
     FUNCTION(quick_linear),

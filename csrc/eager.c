@@ -71,6 +71,7 @@ static const struct kind {
     {"glu", 1, quick_glu, quick_glu_backward},
     {"maxout", 1, quick_maxout, quick_maxout_backward},
     {"take", 2, quick_take, NULL},
+    {"permute", 1, quick_permute, quick_permute_backward},
     {"matmul", 2, quick_matmul, quick_matmul_backward},
     {"linear", 3, quick_linear, quick_linear_backward},
     {0},

@@ -89,6 +89,28 @@ def test_rows(name, shape, axis, dtype):
         assert_same_bits(forward_and_backward(lambda x: op(x, axis=-1), x))
 
 
+@given(st.permutations(range(4)), st.integers(0, 4), st.lists(st.integers(0, 3), min_size=4))
+def test_permuted_axes(axes, ndim, shape):
+    axes = [axis for axis in axes if axis < ndim]
+    x = numbers(np.random.default_rng(1), shape[:ndim], "float32")
+    assert_same_bits(forward_and_backward(lambda x: x.permute(*axes), x))
+    assert_same_bits(forward_and_backward(lambda x: x.T.permute(axes).T * 2, x))
+    views = []
+    for way in (nullcontext(), kernels.no_shortcuts()):
+        with way:
+            views.append(x.permute(axes).array)
+    short, long = views
+    assert (short.shape, short.strides, short.size) == (long.shape, long.strides, long.size)
+    assert short.memory is long.memory is x.array.memory and short.address == long.address
+
+
+def test_axes_that_are_no_permutation_are_declined():
+    x, permute = Tensor([[1.0, 2.0], [3.0, 4.0]]), REGISTRY["permute"]
+    for axes in (None, (0,), (0, 0), (1, 1), (0, 2), (0, -1), [1, 0], (True, 0), (0, 10**30)):
+        assert lib.quick_apply(permute.known, permute, {"axes": axes}, x) is None
+        assert lib.quick_permute_backward(0, x.array, x.array, axes) is None
+
+
 @given(
     st.lists(st.integers(0, 3), max_size=3),
     st.lists(st.integers(0, 3), max_size=2),

@@ -1419,15 +1419,16 @@ def grad(
             _run_recorded(seeds, retain_graph, found)
         else:
             _run({node: seed.array for node, seed in seeds.items()}, retain_graph, found)
-    gradients = []
+    gradients, handed_out = [], set()
     for i, x in enumerate(inputs):
         gradient = found[x.node]
         if gradient is None:
             if not allow_unused:
                 raise ValueError(f"grad: no output depends on input {i}")
             gradient = _wrap(full(x.shape, 0.0, x.dtype), None)
-        elif any(x.node is earlier.node for earlier in inputs[:i]):
+        elif x.node in handed_out:
             gradient = gradient.clone()
+        handed_out.add(x.node)
         gradients.append(gradient)
     return tuple(gradients)
 

@@ -144,6 +144,7 @@ permute = general(
             gy, axes=_inverse(normalized_permutation(axes, gy.ndim, "permute"))
         ),
     ),
+    known=("permute", 0),
     attrs={"axes": None},
     sample=_sample_permute,
     reference=_reference_permute,
