@@ -13,6 +13,14 @@
 
 /* Pixels whose sums wait in the L1 cache until they are stored together. */
 #define BAND_PIXELS 64
+/* Sums of so few steps are left to conv_narrow. */
+#define FEW_STEPS 32
+/* Rows of a tile of conv_narrow. */
+#define NARROW_ROWS 8
+/* For the gradient of w, images of fewer channels are laid out once for each tap, if that
+ * takes no more than LAID_OUT_BYTES of the L2 cache. */
+#define FEW_CHANNELS 8
+#define LAID_OUT_BYTES 524288
 /* Pixels of gy that the gradient of w is summed over at a time: their channels stay in the
  * L1 cache. */
 #define DEPTH 256
@@ -56,6 +64,18 @@ static tga_conv_layout layout_of(int64_t channels, const tga_conv_axis *down,
     l.pitch = down->step * step * l.width;
     l.plane = l.rows * step * l.width;
     return l;
+}
+
+/* A window of one tap that takes every pixel sees an image as one long row. */
+static tga_window flattened(const tga_window *w)
+{
+    tga_window flat = *w;
+    for (int d = 0; d < 2; d++)
+        if (w->size[d] != 1 || w->stride[d] != 1 || w->padding[d] != 0 || w->in[d] != w->out[d])
+            return flat;
+    flat.in[1] = flat.out[1] = w->in[0] * w->in[1];
+    flat.in[0] = flat.out[0] = 1;
+    return flat;
 }
 
 /* ---- one axis --------------------------------------------------------------------------- */
@@ -130,15 +150,17 @@ static void images_of(void *context, int64_t begin, int64_t end)
 {
     product *c = context;
     const tga_conv *g = &c->g;
-    const int64_t rows = c->narrow ? TGA_GEMM_KC + g->co : g->band * g->across.out;
-    const size_t space = (size_t)(rows * c->nr) * c->size;
-    const size_t laid_out = (size_t)(c->narrow ? g->ci * g->layout.plane : 0) * c->size;
-    char *workspace = tga_alloc(space + laid_out);
+    /* A tile of conv_narrow may reach beyond the image. */
+    const int64_t elements = c->narrow ? g->ci * g->layout.plane + NARROW_ROWS * g->layout.pitch +
+                                             2 * c->nr
+                                       : g->band * g->across.out * c->nr;
+    char *workspace = tga_alloc((size_t)elements * c->size);
     if (!workspace) {
         c->status = TGA_NO_MEMORY;
         return;
     }
-    memset(workspace, 0, space); /* lanes that nobody fills are computed with, but not kept */
+    if (c->narrow)
+        memset(workspace, 0, (size_t)elements * c->size);
     for (int64_t task = begin; task < end; task++) {
         const size_t group = (size_t)(task % c->groups);
         const char *image = c->image + (size_t)task * g->image_bytes;
@@ -146,8 +168,8 @@ static void images_of(void *context, int64_t begin, int64_t end)
         const char *bias = c->bias ? c->bias + group * (size_t)g->co * c->size : NULL;
         char *y = c->y + (size_t)task * c->y_group;
         if (c->narrow) {
-            c->kernels->lay_out(&g->layout, image, workspace + space);
-            c->kernels->narrow(g, workspace + space, pack, bias, y, workspace);
+            c->kernels->lay_out(&g->layout, image, workspace);
+            c->kernels->narrow(g, workspace, pack, bias, y);
         } else {
             c->kernels->wide(g, image, pack, bias, y,
                              task + 1 < end ? image + g->image_bytes : NULL, workspace);
@@ -163,15 +185,15 @@ static void multiply(product *c)
     g->steps = g->ci * g->down.taps * g->across.taps;
     g->band = g->y_whole ? max64(1, BAND_PIXELS / g->across.out) : 1;
     g->image_bytes = (size_t)(g->ci * g->down.in * g->across.in) * c->size;
-    c->narrow = 4 * g->co <= c->nr;
+    c->narrow = 4 * g->co <= c->nr || g->steps <= FEW_STEPS;
     int64_t row = g->across.in, plane = g->down.in * row;
     if (c->narrow) {
         g->layout = layout_of(g->ci, &g->down, &g->across, g->across.step);
         row = g->layout.step * g->layout.width;
         plane = g->layout.plane;
     }
-    const int64_t lanes = c->narrow ? g->co : div_up(g->co, c->nr) * c->nr;
-    c->pack_group = (size_t)(lanes * g->steps) * c->size;
+    const int64_t width = c->narrow ? NARROW_ROWS : c->nr;
+    c->pack_group = (size_t)(div_up(g->co, width) * width * g->steps) * c->size;
     int64_t *offset = tga_alloc((size_t)(g->steps + 1) * sizeof(int64_t));
     c->pack = tga_alloc((size_t)c->groups * c->pack_group + 1);
     if (offset && c->pack) {
@@ -216,6 +238,8 @@ static int begin(product *c, int dtype, int64_t n, int64_t groups, const tga_win
 int tga_conv_forward(int dtype, int64_t n, int64_t groups, int64_t ci, int64_t co,
                      const tga_window *window, const void *x, const void *w, const void *b, void *y)
 {
+    const tga_window flat = flattened(window);
+    window = &flat;
     tga_conv_tap *taps;
     product c = {.image = x, .w = w, .bias = b, .y = y};
     const int status = begin(&c, dtype, n, groups, window, &taps);
@@ -242,6 +266,8 @@ int tga_conv_backward_x(int dtype, int64_t n, int64_t groups, int64_t ci, int64_
                         const tga_window *window, const void *gy, const void *w, const void *b,
                         void *gx)
 {
+    const tga_window flat = flattened(window);
+    window = &flat;
     tga_conv_tap *taps;
     product c = {.image = gy, .w = w, .bias = b};
     const int status = begin(&c, dtype, n, groups, window, &taps);
@@ -278,8 +304,10 @@ typedef struct {
     int64_t nr;
     size_t size;
     int64_t n, groups, co;
-    bool in_place; /* the images need no other layout */
+    const tga_window *window;
+    bool in_place, by_taps; /* the images need no other layout; or one for each tap */
     tga_conv_layout layout;
+    int64_t tap_plane;
     int64_t parts, share;           /* the sum's parts, and images in each */
     int64_t blocks;                 /* of output channels, in a group */
     int64_t ld;                     /* lanes of a block */
@@ -289,6 +317,21 @@ typedef struct {
     char *gw, *gb;
     _Atomic int status; /* of the tasks */
 } weights;
+
+static void lay_out(const weights *c, const char *image, char *to)
+{
+    const tga_window *w = c->window;
+    if (!c->by_taps) {
+        c->kernels->lay_out(&c->layout, image, to);
+        return;
+    }
+    tga_conv_layout l = c->layout;
+    for (int64_t t = 0; t < w->size[0] * w->size[1]; t++, to += (size_t)c->tap_plane * c->size) {
+        l.before[0] = w->padding[0] - t / w->size[1] * w->dilation[0];
+        l.before[1] = w->padding[1] - t % w->size[1] * w->dilation[1];
+        c->kernels->lay_out(&l, image, to);
+    }
+}
 
 /* Sums of one part, group and block of channels. */
 static void backward_w_tasks(void *context, int64_t begin, int64_t end)
@@ -317,7 +360,7 @@ static void backward_w_tasks(void *context, int64_t begin, int64_t end)
             const char *gy = c->gy + (item * (size_t)c->co + (size_t)channel) * plane;
             const char *next = image && to_next ? image + to_next * g->image_bytes : NULL;
             if (image && !c->in_place) {
-                c->kernels->lay_out(&c->layout, image, space);
+                lay_out(c, image, space);
                 image = space;
             }
             c->kernels->backward_w(g, c->gb != NULL, image, min64(CHANNELS, c->co - channel), gy,
@@ -342,17 +385,51 @@ static void collect_blocks(void *context, int64_t begin, int64_t end)
     }
 }
 
-/* Where pixels and taps see an image whose rows are `row` long, planes `plane`: the tables, to
- * be freed, or NULL. */
-static void *plan_weights(tga_conv_weights *g, int64_t ci, const tga_window *w, int64_t row,
-                          int64_t plane)
+/* The images' layout: as they are, or with padding, or a plane for each channel and tap. */
+static int choose_layout(weights *c, int64_t ci)
 {
+    const tga_window *w = c->window;
+    const int64_t size = (int64_t)c->size, taps = w->size[0] * w->size[1];
+    tga_conv_layout *l = &c->layout;
+    c->by_taps = taps > 1 && ci < FEW_CHANNELS && w->stride[0] == 1 && w->stride[1] == 1 &&
+                 c->g.k * c->g.pixels * size <= LAID_OUT_BYTES;
+    if (c->by_taps) {
+        *l = (tga_conv_layout){.channels = ci, .in = {w->in[0], w->in[1]}, .step = 1,
+                               .rows = w->out[0], .width = w->out[1]};
+        c->tap_plane = c->g.pixels + (rows_collide(c->g.pixels * size) ? 128 / size : 0);
+        l->plane = taps * c->tap_plane;
+        return TGA_OK;
+    }
+    tga_conv_tap *tap = tga_alloc((size_t)(w->size[0] + w->size[1]) * sizeof(tga_conv_tap));
+    if (!tap)
+        return TGA_NO_MEMORY;
+    const tga_conv_axis down = forward_axis(w, 0, tap);
+    const tga_conv_axis across = forward_axis(w, 1, tap + w->size[0]);
+    *l = layout_of(ci, &down, &across, 1);
+    c->in_place = l->before[0] == 0 && l->before[1] == 0 && l->rows <= w->in[0] &&
+                  l->width <= w->in[1] && !rows_collide(w->in[0] * w->in[1] * size);
+    if (c->in_place) {
+        l->width = w->in[1];
+        l->plane = w->in[0] * w->in[1];
+    } else if (rows_collide(l->plane * size)) {
+        l->plane += 128 / size;
+    }
+    tga_free(tap);
+    return TGA_OK;
+}
+
+/* Where pixels and taps see the images as they are laid out: the tables, to be freed, or NULL. */
+static void *plan_tiles(weights *c, int64_t ci)
+{
+    const tga_window *w = c->window;
+    tga_conv_weights *g = &c->g;
     const int64_t taps = w->size[0] * w->size[1];
-    const int64_t down = w->dilation[0] * row, across = w->dilation[1];
+    const int64_t width = c->layout.width, plane = c->layout.plane;
+    const int64_t down = w->dilation[0] * width, across = w->dilation[1];
     const bool by_channels = ci >= w->size[1];
-    g->rows = by_channels ? ci : w->size[1];
-    g->row = by_channels ? plane : across;
-    g->row_k = by_channels ? taps : 1;
+    g->rows = c->by_taps ? g->k : by_channels ? ci : w->size[1];
+    g->row = c->by_taps ? c->tap_plane : by_channels ? plane : across;
+    g->row_k = !c->by_taps && by_channels ? taps : 1;
     g->others = g->k / g->rows;
     int64_t *offset = tga_alloc((size_t)g->pixels * sizeof(int64_t) +
                                 (size_t)g->others * sizeof(tga_conv_place));
@@ -363,36 +440,17 @@ static void *plan_weights(tga_conv_weights *g, int64_t ci, const tga_window *w, 
     g->other = other;
     for (int64_t i = 0; i < w->out[0]; i++)
         for (int64_t j = 0; j < w->out[1]; j++)
-            *offset++ = i * w->stride[0] * row + j * w->stride[1];
-    for (int64_t c = 0; c < (by_channels ? 1 : ci); c++)
+            *offset++ = i * w->stride[0] * width + j * w->stride[1];
+    if (c->by_taps) {
+        *other = (tga_conv_place){0, 0};
+        return (void *)g->offset;
+    }
+    for (int64_t channel = 0; channel < (by_channels ? 1 : ci); channel++)
         for (int64_t p = 0; p < w->size[0]; p++)
             for (int64_t q = 0; q < (by_channels ? w->size[1] : 1); q++)
-                *other++ = (tga_conv_place){c * plane + p * down + q * across,
-                                            c * taps + p * w->size[1] + q};
+                *other++ = (tga_conv_place){channel * plane + p * down + q * across,
+                                            channel * taps + p * w->size[1] + q};
     return (void *)g->offset;
-}
-
-/* The image as it is, or laid out if there is padding or its channels collide. */
-static int lay_out(weights *c, int64_t ci, const tga_window *w)
-{
-    tga_conv_tap *taps = tga_alloc((size_t)(w->size[0] + w->size[1]) * sizeof(tga_conv_tap));
-    if (!taps)
-        return TGA_NO_MEMORY;
-    const tga_conv_axis down = forward_axis(w, 0, taps);
-    const tga_conv_axis across = forward_axis(w, 1, taps + w->size[0]);
-    tga_conv_layout *l = &c->layout;
-    *l = layout_of(ci, &down, &across, 1);
-    c->in_place = l->before[0] == 0 && l->before[1] == 0 && l->rows <= w->in[0] &&
-                  l->width <= w->in[1] &&
-                  !rows_collide(w->in[0] * w->in[1] * (int64_t)c->size);
-    if (c->in_place) {
-        l->width = w->in[1];
-        l->plane = w->in[0] * w->in[1];
-    } else if (rows_collide(l->plane * (int64_t)c->size)) {
-        l->plane += 128 / (int64_t)c->size;
-    }
-    tga_free(taps);
-    return TGA_OK;
 }
 
 int tga_conv_backward_w(int dtype, int64_t n, int64_t groups, int64_t ci, int64_t co,
@@ -400,7 +458,10 @@ int tga_conv_backward_w(int dtype, int64_t n, int64_t groups, int64_t ci, int64_
 {
     if (dtype != TGA_FLOAT32 && dtype != TGA_FLOAT64)
         return TGA_NO_KERNEL;
-    weights c = {.x = x, .gy = gy, .gw = gw, .gb = gb, .n = n, .groups = groups};
+    const tga_window flat = flattened(window);
+    window = &flat;
+    weights c = {.x = x, .gy = gy, .gw = gw, .gb = gb, .n = n, .groups = groups,
+                 .window = window};
     tga_conv_weights *g = &c.g;
     c.kernels = &tga_kernels_current()->conv[dtype];
     c.nr = tga_kernels_current()->gemm[dtype].nr;
@@ -414,7 +475,7 @@ int tga_conv_backward_w(int dtype, int64_t n, int64_t groups, int64_t ci, int64_
     const int64_t rows = (gw ? g->k : 0) + (gb != NULL);
     if (rows == 0)
         return TGA_OK;
-    int status = lay_out(&c, ci, window);
+    const int status = choose_layout(&c, ci);
     if (status)
         return status;
 
@@ -425,7 +486,7 @@ int tga_conv_backward_w(int dtype, int64_t n, int64_t groups, int64_t ci, int64_
     c.parts = max64(1, min64(min64(PARTS, n), PARTS_BYTES / (int64_t)(c.part_bytes + 1)));
     c.share = div_up(n, c.parts);
     c.parts = n ? div_up(n, c.share) : 1;
-    void *plan = plan_weights(g, ci, window, c.layout.width, c.layout.plane);
+    void *plan = plan_tiles(&c, ci);
     if (!gw)
         g->k = 0; /* the bias is the first row */
     c.sums = tga_alloc((size_t)c.parts * c.part_bytes);

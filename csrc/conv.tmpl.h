@@ -35,8 +35,8 @@
  * those that a pixel skips are then few pieces.  A piece goes on with the sums of the one
  * before, and each element of y and gx is one chain of fma over its steps in their order.
  *
- * Results of few channels would leave most lanes empty.  Then pixels take the lanes and
- * channels the rows; see conv_narrow.
+ * Results of few channels would leave most lanes empty, and sums of few steps take less time
+ * than their turning round.  Then pixels take the lanes; see conv_narrow.
  */
 #ifndef TGA_CONV_TMPL_H
 #define TGA_CONV_TMPL_H
@@ -76,6 +76,9 @@ static inline conv_lines conv_lines_of(const void *at, size_t bytes)
 {
     return (conv_lines){at, 64, at ? (int64_t)(bytes / 64) + 1 : 0};
 }
+
+/* Bytes from where conv_few writes to where it will soon. */
+#define CONV_AHEAD 512
 
 /* The height of panels of m rows: all equal, but for the last. */
 static int64_t conv_panel(int64_t m, int64_t mr)
@@ -341,8 +344,11 @@ static void TN(conv_lay_out)(const tga_conv_layout *l, const void *px, void *py)
                     TN(conv_columns)(l, r, &first, &last);
                 for (int64_t q = 0; q < first; q++)
                     y[q] = 0;
-                for (int64_t q = first; q < last; q++)
-                    y[q] = x[q * l->step + r - l->before[1]];
+                if (l->step == 1 && first < last)
+                    memcpy(y + first, x + (first - l->before[1]), (size_t)(last - first) * sizeof(T));
+                else
+                    for (int64_t q = first; q < last; q++)
+                        y[q] = x[q * l->step + r - l->before[1]];
                 for (int64_t q = last; q < l->width; q++)
                     y[q] = 0;
             }
@@ -350,60 +356,68 @@ static void TN(conv_lay_out)(const tga_conv_layout *l, const void *px, void *py)
     }
 }
 
-/* ---- forward and backward x of few channels --------------------------------------------- */
+/* ---- forward and backward x of few channels, or few steps -------------------------------- */
 
-/* patches: (steps, GEMM_NR) of the pixels from (i, j) on: what they meet at each step.  A
- * run of pixels in a row is as many neighbours in the image. */
-static inline void TN(conv_patches)(const tga_conv *g, int64_t i, int64_t j, int64_t n,
-                                    int64_t steps, const int64_t *offset, const T *image,
-                                    T *patches)
+/* Lanes are pixels of a row here, rows of the tile channels of the result or, if there is
+ * but one, rows of the result; nothing needs to be turned.  A tile at channel c, pixel (i, j).
+ * What it computes beyond the result is not kept. */
+static ALWAYS_INLINE void TN(conv_few)(const int mr, const int nv, const int by_channels,
+                                       const tga_conv *g, int64_t c, int64_t i, int64_t j,
+                                       const T *image, const T *w, const T *bias, T *y)
 {
-    while (n > 0) {
-        const int64_t run = conv_min(conv_min(g->across.out - j, n), VL);
-        const T *x = image + i * g->layout.pitch + j;
-        if (run == VL)
-            for (int64_t p = 0; p < steps; p++)
-                v_store(patches + p * GEMM_NR, v_load(x + offset[p]));
-        else
-            for (int64_t p = 0; p < steps; p++)
-                v_store_n(patches + p * GEMM_NR, v_load_n(x + offset[p], run), run);
-        n -= run;
-        patches += run;
-        j += run;
-        if (j == g->across.out) {
-            j = 0;
-            i++;
-        }
+    const int64_t columns = g->across.out, row = by_channels ? 0 : g->layout.pitch;
+    const int64_t w_row = by_channels ? g->steps : 0;
+    const int64_t kept = by_channels ? g->co - c : g->down.out - i;
+    image += i * g->layout.pitch + j;
+    w += c * g->steps;
+    y += c * g->y_plane;
+    V acc[8][2];
+    GEMM_UNROLL
+    for (int r = 0; r < mr; r++)
+        GEMM_UNROLL
+        for (int v = 0; v < nv; v++)
+            acc[r][v] = (V){0};
+    for (int64_t p = 0; p < g->steps; p++, w++)
+        GEMM_UNROLL
+        for (int r = 0; r < mr; r++)
+            GEMM_UNROLL
+            for (int v = 0; v < nv; v++)
+                acc[r][v] = v_fma(v_splat(w[r * w_row]),
+                                  v_load(image + g->offset[p] + r * row + v * VL), acc[r][v]);
+    GEMM_UNROLL
+    for (int r = 0; r < mr; r++) {
+        if (r >= kept)
+            break;
+        T *to = y + (by_channels ? r * g->y_plane : 0);
+        const int64_t p = (by_channels ? i : i + r) * columns + j;
+        __builtin_prefetch((const char *)(to + p) + CONV_AHEAD, 1);
+        GEMM_UNROLL
+        for (int v = 0; v < nv; v++)
+            if (j + v * VL < columns)
+                TN(conv_put)(g, to, p + v * VL,
+                             bias ? acc[r][v] + v_splat(bias[by_channels ? c + r : c]) : acc[r][v],
+                             conv_min(columns - j - v * VL, VL));
     }
 }
 
-/* image: laid out; pack: (co, steps); bias: (co) or NULL; y: (co, ...);
- * patches: workspace (TGA_GEMM_KC, GEMM_NR), all of it numbers, and (co, GEMM_NR) */
+/* image: laid out; pack: (co, steps), and so many more that a tile is whole; bias: (co) or
+ * NULL; y: (co, ...) */
 static void TN(conv_narrow)(const tga_conv *g, const void *image, const void *pack,
-                            const void *pbias, void *py, void *patches)
+                            const void *bias, void *y)
 {
-    const T *bias = pbias;
-    const int64_t pixels = g->down.out * g->across.out;
-    T *sums = (T *)patches + TGA_GEMM_KC * GEMM_NR;
-    for (int64_t j = 0; j < pixels; j += GEMM_NR) {
-        const int64_t n = conv_min(pixels - j, GEMM_NR), nv = (n + VL - 1) / VL;
-        memset(sums, 0, (size_t)(g->co * GEMM_NR) * sizeof(T));
-        for (int64_t p = 0; p < g->steps; p += TGA_GEMM_KC) {
-            const int64_t steps = conv_min(g->steps - p, TGA_GEMM_KC);
-            TN(conv_patches)(g, j / g->across.out, j % g->across.out, n, steps, g->offset + p,
-                             image, patches);
-            for (int64_t c = 0; c < g->co; c += GEMM_MR)
-                TN(gemm_tiles)[conv_min(g->co - c, GEMM_MR) - 1][nv - 1](
-                    steps, (const T *)pack + c * g->steps + p, g->steps, 1, patches, GEMM_NR,
-                    sums + c * GEMM_NR, GEMM_NR, nv * VL, 1);
-        }
-        for (int64_t c = 0; c < g->co; c++)
-            for (int64_t v = 0; v < n; v += VL) {
-                const V x = v_load(sums + c * GEMM_NR + v);
-                TN(conv_put)(g, (T *)py + c * g->y_plane, j + v, bias ? x + v_splat(bias[c]) : x,
-                             conv_min(n - v, VL));
-            }
-    }
+    const int64_t columns = g->across.out, nv = columns > VL ? 2 : 1, mr = 8 / nv;
+    const int by_channels = g->co > 1;
+    for (int64_t c = 0; c < g->co; c += by_channels ? mr : 1)
+        for (int64_t i = 0; i < g->down.out; i += by_channels ? 1 : mr)
+            for (int64_t j = 0; j < columns; j += nv * VL)
+                if (by_channels && nv == 2)
+                    TN(conv_few)(4, 2, 1, g, c, i, j, image, pack, bias, y);
+                else if (by_channels)
+                    TN(conv_few)(8, 1, 1, g, c, i, j, image, pack, bias, y);
+                else if (nv == 2)
+                    TN(conv_few)(4, 2, 0, g, c, i, j, image, pack, bias, y);
+                else
+                    TN(conv_few)(8, 1, 0, g, c, i, j, image, pack, bias, y);
 }
 
 /* ---- backward w ------------------------------------------------------------------------- */
@@ -425,8 +439,8 @@ static inline void TN(conv_count)(int64_t n, int64_t nv, const T *pack, T *sums)
 }
 
 /* The share of one image in the gradient of w for output channels [0, co), and of the bias,
- * which is row k of the result, if there is one.  Rows of the tile are the channels or the
- * columns of the window, whichever are more.
+ * which is row k of the result, if there is one.  Rows of the tile are the channels, the columns
+ * of the window or, of an image laid out once for each tap, both.
  * image: laid out, or NULL if the bias alone is wanted; gy: (co, pixels); next: those that
  * come next, or NULL; sums: (k + bias, ld), is added to; gy_pack: workspace
  * (co / GEMM_NR rounded up, steps at a time, GEMM_NR) */

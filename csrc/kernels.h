@@ -188,7 +188,7 @@ typedef struct {
     void (*wide)(const tga_conv *g, const void *image, const void *pack, const void *bias, void *y,
                  const void *next, void *sums);
     void (*narrow)(const tga_conv *g, const void *image, const void *pack, const void *bias,
-                   void *y, void *patches);
+                   void *y);
     void (*lay_out)(const tga_conv_layout *l, const void *x, void *y);
     void (*backward_w)(const tga_conv_weights *g, int bias, const void *image, int64_t co,
                        const void *gy, const void *next_image, const void *next_gy, void *sums,
