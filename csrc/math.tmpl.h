@@ -377,19 +377,33 @@ static inline V v_sinh(V x)
     return v_select(v_lt(a, K(SINH_LEAST)), x, v_select(moderate, v_copysign(y, x), x));
 }
 
+/* (exp(2 r) - 1 - 2 r) / (2 r^2): the coefficients above, doubled, times powers of 2. */
+static const T TN(tanh_coefficients)[] = {
+#if T_BITS == 32
+    0x1.fffffep-1, 0x1.555494p-1, 0x1.5556fcp-2, 0x1.123dfep-3, 0x1.6bba1ep-5,
+#else
+    0x1.0000000000009p+0, 0x1.5555555555558p-1, 0x1.55555555503b7p-2, 0x1.111111110f7f6p-3,
+    0x1.6c16c1860c761p-5, 0x1.a01a01b012aa3p-7, 0x1.a0199395a53bcp-9, 0x1.71ddf6a196aecp-11,
+    0x1.28b42cf24e65cp-13, 0x1.af634d6b2f12fp-16,
+#endif
+};
+
 /* v_tanh: max ulp f32 1.9, f64 1.9; range all */
 static inline V v_tanh(V x)
 {
     /* With h = (exp(2|x|) - 1) / 2, tanh|x| = h / (1 + h) = c - c q, where q = c / (1 + h),
      * for c = h as for c = 1.  The subtraction takes away most of what 1 + h has lost. */
-    V shifted, w;
     const V a = v_min(K(TANH_HIGHEST), v_abs(x));
-    const V r = v_exp_split(a + a, K(-0.0), &shifted, &w);
-    const V scale = v_pow2(shifted, K(0.5));
-    const V h = v_fma(scale, w, v_fma(scale, r, scale - K(0.5)));
+    /* a = n ln(2) / 2 + r, and t = (exp(2 r) - 1) / 2. */
+    const V shifted = v_fma(a, K(2 * LOG2_E), K(INTEGER_MAGIC));
+    const V n = shifted - K(INTEGER_MAGIC);
+    const V r = v_fma(n, K(-LN2_LO / 2), v_fma(n, K(-LN2_HI / 2), a));
+    const V t = v_fma(r * r, v_poly(r, TN(tanh_coefficients)), r);
+    const V scale = v_pow2(shifted, K(1));
+    const V h = v_fma(scale, t, v_fma(scale, K(0.5), K(-0.5)));
     const V c = v_min(K(1), h);
     const V q = c / (K(1) + h);
-    return v_copysign(v_fma(-c, q, c), x);
+    return v_signed(v_fma(-c, q, c), x);
 }
 
 /* v_sigmoid: max ulp f32 1.9, f64 1.9; range all */
@@ -568,11 +582,10 @@ static inline V v_softplus_derivative(V x, V beta, V threshold)
  * absolute error counts. */
 static inline V v_times_gauss(V y, V x, V c)
 {
-    V lo;
-    const V hi = v_two_product(x, x, &lo);
-    V shifted, w;
-    const V r = v_exp_split(v_max(K(EXP_LOWEST - 2), -c * hi), -c * lo, &shifted, &w);
-    return v_ldexp_down(v_fma(y, r + w, y), shifted);
+    V lo, shifted;
+    const V hi = v_two_product(x, -c * x, &lo);
+    const V r = v_exp_reduce(v_max(K(EXP_LOWEST - 2), hi), &shifted) + lo;
+    return v_ldexp_down(v_fma(y, v_fma(r * r, v_poly(r, TN(exp_coefficients)), r), y), shifted);
 }
 
 /* The probability that a normal variable exceeds a, times exp(a^2 / 2), for 0 <= a <=
@@ -821,8 +834,8 @@ static inline V v_mish_derivative(V x)
 static inline V v_gelu(V x)
 {
     /* x Phi(x), and for positive x, x - x Phi(-x). */
-    const V a = v_min(K(GAUSS_HIGHEST), v_abs(x));
-    const V tail = v_times_gauss(v_copysign(a, x) * v_gauss_tail(a), a, K(0.5));
+    const V c = v_min(K(GAUSS_HIGHEST), v_max(K(-GAUSS_HIGHEST), x));
+    const V tail = v_times_gauss(c * v_gauss_tail(v_abs(c)), c, K(0.5));
     return v_select(v_lt(K(0), x), x - tail, tail);
 }
 

@@ -69,6 +69,7 @@
 #define v_fma TN(v_fma)
 #define v_abs TN(v_abs)
 #define v_copysign TN(v_copysign)
+#define v_signed TN(v_signed)
 #define v_hsum TN(v_hsum)
 #define v_hmax TN(v_hmax)
 #define v_hmin TN(v_hmin)
@@ -300,6 +301,11 @@ static inline V v_copysign(V magnitude, V sign)
 {
     const VI bit = (VI)K(-0.0);
     return (V)((~bit & (VI)magnitude) | (bit & (VI)sign));
+}
+/* The same of a magnitude that is not negative: one operation less. */
+static inline V v_signed(V magnitude, V sign)
+{
+    return (V)((VI)magnitude | ((VI)K(-0.0) & (VI)sign));
 }
 static inline V v_abs(V x) { return (V)(~(VI)K(-0.0) & (VI)x); }
 
