@@ -41,7 +41,7 @@ def curves(n=401):
 
 def describe(label, x, y, slope):
     """What the reader should see."""
-    steepest, flattest = max(slope), min(slope)
+    flattest, steepest = min(slope), max(slope)
     words = [f"derivative {flattest:6.3f} to {steepest:6.3f}"]
     left, right = slope[0], slope[-1]
     if abs(left) < 0.01 and abs(right) < 0.01:
@@ -50,7 +50,7 @@ def describe(label, x, y, slope):
         words.append("exactly flat on the left: a unit there is dead")
     elif abs(left) < 0.05:
         words.append("nearly flat on the left")
-    if min(slope) < 0:
+    if flattest < 0 < steepest:
         words.append("not monotonic")
     print(f"{label:22} {'; '.join(words)}")
 

@@ -22,6 +22,7 @@ from tinygrad_act.op import ACTIVATIONS
 
 DATA = {"circle": data.circle, "xor": data.xor, "gauss": data.gauss, "spiral": data.spiral}
 HIDDEN = 3
+LEVELS = [i / 10 for i in range(-10, 11)]  # of the output, which tanh keeps within ±1
 GOOD = 0.1  # of the mean of (y - t)² / 2, with t = ±1; a constant guess has 0.5
 
 
@@ -98,7 +99,7 @@ def draw(nets, problem, seed, path, n=101):
     for panel, (title, net) in zip(figure.subplots(1, len(nets), squeeze=False)[0], nets.items()):
         with tga.no_grad():
             output = net(points).reshape(n, n).numpy()
-        shown = panel.contourf(line, line, output, levels=20, cmap="RdBu", vmin=-1, vmax=1)
+        shown = panel.contourf(line, line, output, levels=LEVELS, cmap="RdBu")
         panel.contour(line, line, output, levels=[0], colors="black", linewidths=0.8)
         for one, colour in ((1, "tab:blue"), (0, "tab:red")):
             chosen = classes == one

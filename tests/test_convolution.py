@@ -291,3 +291,13 @@ def test_errors(call, message):
     x, w = tga.zeros(1, 2, 5, 6), tga.zeros(4, 2, 3, 3)
     with pytest.raises((TypeError, ValueError), match=message):
         call(x, w)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_bias_without_elements_is_none(create_graph):
+    """As what stands in the place of one that is not given; its gradient has no elements either."""
+    x, w, b = (tga.ones(*s, requires_grad=True) for s in ((1, 2, 4, 5), (3, 2, 3, 3), (0,)))
+    y = tga.conv2d(x, w, b)
+    assert y.tolist() == tga.conv2d(x, w).tolist()
+    gw, gb = tga.grad(y.sum(), [w, b], create_graph=create_graph)
+    assert gb.shape == (0,) and gw.tolist() == [[[[6.0] * 3] * 3] * 2] * 3

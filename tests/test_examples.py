@@ -64,6 +64,16 @@ def test_activations(tmp_path):
     assert slope.max() == 0.25 and x[slope.argmax()] == 0
 
 
+def test_what_falls_all_the_way_is_monotonic(capsys):
+    module = load("activations")
+    for label, values in module.curves(n=101).items():
+        module.describe(label, *values)
+    lines = capsys.readouterr().out.splitlines()
+    told = {line.split()[0] for line in lines if "not monotonic" in line}
+    names = {"gelu", "gelu_tanh", "silu", "swish", "mish", "hardswish", "maxout(x,", "glu(x,"}
+    assert told == names
+
+
 def test_every_activation_has_a_curve():
     module = load("activations")
     assert len(module.curves(n=11)) == len(tga.op.ACTIVATIONS)
