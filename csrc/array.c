@@ -695,6 +695,80 @@ PyObject *quick_maxout_backward(PyObject *module, PyObject *const *args, Py_ssiz
     return finished(gx, status);
 }
 
+/* x, a single number, divided by another in place. */
+static int divide(Array *x, double by)
+{
+    char divisor[sizeof(double)];
+    tga_fill(x->code, 1, by, divisor);
+    return tga_binary_forward(BINARY_div, x->code, 1, x->start, 1, divisor, 1, x->start);
+}
+
+/* quick_sum(is it the mean?, x, axis, keepdims) -> y, where those say: all axes, and none stays */
+PyObject *quick_sum(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_sum", count, 4))
+        return NULL;
+    const long is_mean = PyLong_AsLong(args[0]);
+    const Array *x = as_array(state, args[1]);
+    const Py_ssize_t ndim = x ? PyTuple_Size(x->shape) : 0;
+    if (!are_alike(x, x) || ndim > TGA_MAX_DIMS || args[2] != Py_None || args[3] != Py_False)
+        Py_RETURN_NONE;
+    Array *y = tga_array_number(state, x->code, 0);
+    if (!y)
+        return NULL;
+    tga_layout walk = {.ndim = (int)ndim};
+    int64_t step = 1;
+    for (Py_ssize_t i = ndim - 1; i >= 0; i--) {
+        walk.shape[i] = PyLong_AsSsize_t(PyTuple_GetItem(x->shape, i));
+        walk.stride[1][i] = step;
+        step *= walk.shape[i];
+    }
+    int status;
+    RUN(status, x->size, tga_reduce(REDUCE_sum, x->code, &walk, 0, x->start, y->start));
+    if (is_mean && status == TGA_OK)
+        status = divide(y, (double)x->size);
+    return finished(y, status);
+}
+
+/* quick_sum_backward(is it the mean?, gy, shape of x, axis, keepdims) -> gx */
+PyObject *quick_sum_backward(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_sum_backward", count, 5))
+        return NULL;
+    const long is_mean = PyLong_AsLong(args[0]);
+    const Array *gy = as_array(state, args[1]);
+    if (!are_alike(gy, gy) || gy->size != 1 || !PyTuple_CheckExact(args[2]) ||
+        args[3] != Py_None || args[4] != Py_False)
+        Py_RETURN_NONE;
+    Py_ssize_t size = 1;
+    for (Py_ssize_t i = PyTuple_Size(args[2]) - 1; i >= 0; i--)
+        size *= PyLong_AsSsize_t(PyTuple_GetItem(args[2], i));
+    Array *one = tga_array_like(state, gy);
+    Array *gx = one && size ? tga_array_new(state, args[2], gy->code, size) : NULL;
+    int status = TGA_NO_MEMORY;
+    if (gx) {
+        memcpy(one->start, gy->start, tga_item_size(gy->code));
+        status = is_mean ? divide(one, (double)size) : TGA_OK;
+    }
+    if (status == TGA_OK) {
+        float single;
+        double value;
+        if (gx->code == TGA_FLOAT32) {
+            memcpy(&single, one->start, sizeof single);
+            value = (double)single;
+        } else {
+            memcpy(&value, one->start, sizeof value);
+        }
+        RUN(status, size, tga_fill(gx->code, size, value, gx->start));
+    }
+    drop(one);
+    if (!gx)
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    return finished(gx, status);
+}
+
 /* quick_take(x, index, axis) -> x[index], along the first axis, of any dtype */
 PyObject *quick_take(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
@@ -1015,6 +1089,8 @@ static PyMethodDef functions[] = {
     FUNCTION(quick_glu_backward),
     FUNCTION(quick_maxout),
     FUNCTION(quick_maxout_backward),
+    FUNCTION(quick_sum),
+    FUNCTION(quick_sum_backward),
     FUNCTION(quick_take),
     FUNCTION(quick_permute),
     FUNCTION(quick_permute_backward),

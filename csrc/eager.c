@@ -70,6 +70,7 @@ static const struct kind {
     {"softmax", 1, quick_softmax, quick_softmax_backward},
     {"glu", 1, quick_glu, quick_glu_backward},
     {"maxout", 1, quick_maxout, quick_maxout_backward},
+    {"sum", 1, quick_sum, quick_sum_backward},
     {"take", 2, quick_take, NULL},
     {"permute", 1, quick_permute, quick_permute_backward},
     {"matmul", 2, quick_matmul, quick_matmul_backward},
