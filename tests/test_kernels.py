@@ -219,16 +219,18 @@ def test_row_saves_what_the_record_saves(op):
 
 
 def doubtful(op, x, y, exact):
-    """Where a float32 y is not as near to a float64 result as the record says, beyond doubt."""
+    """The x whose float32 y is not as near to a float64 result as the record says, beyond doubt."""
     with np.errstate(all="ignore"):
+        near = (y == exact.astype("float32")) | (np.isnan(y) & np.isnan(exact))
+        away = np.flatnonzero(~near)  # few: the rest is for them alone
+        x, y, exact = x[away], y[away], exact[away]
         unit = np.ldexp(1.0, np.maximum(np.frexp(exact)[1], -125) - 24)  # the last place
         allowed = (op.max_ulp["float32"] - 1e-4) * unit
         if op.tail is not None:
             tail = op.tail
             in_tail = tail.max_ulp["float32"] * unit if tail.max_ulp else tail.max_abs["float32"]
             allowed = np.where(x < tail.x, 0.999 * in_tail, allowed)
-        same = (y == exact.astype("float32")) | (np.isnan(y) & np.isnan(exact))
-        return ~(same | (np.abs(y - exact) <= allowed))
+        return x[~(np.abs(y - exact) <= allowed)]
 
 
 @pytest.mark.thorough
@@ -243,7 +245,7 @@ def test_every_float32(op, isa):
     for begin in range(0, 1 << 32, chunk):
         x = np.arange(begin, begin + chunk, dtype="uint64").astype("uint32").view("float32")
         y, exact = forward(op, x, attrs), forward(op, x.astype("float64"), attrs)
-        found.extend(x[doubtful(op, x, y, exact)])
+        found.extend(doubtful(op, x, y, exact))
         assert len(found) < 100_000, f"many are off, such as {found[:5]}"
     x = np.array(found, "float32")
     exact = Truth([truth(op, float(v), **attrs) for v in x])
