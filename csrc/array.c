@@ -26,18 +26,27 @@ enum {
     ALONE = 1 << 13,  /* elements; above, other threads of Python may run meanwhile */
 };
 
+static const Py_ssize_t MOST = (Py_ssize_t)1 << 59;  /* elements, whose bytes can be counted */
+
 /* ---- making ------------------------------------------------------------------------------ */
+
+static Memory *no_memory(int64_t bytes)
+{
+    PyErr_Format(PyExc_MemoryError, "there is no memory for an array of %lld bytes",
+                 (long long)bytes);
+    return NULL;
+}
 
 static Memory *new_memory(State *state, int64_t bytes)
 {
     const int small = bytes <= SMALL;
     Memory *memory = PyObject_Malloc(sizeof *memory + (small ? (size_t)bytes : 0));
     if (!memory)
-        return (Memory *)PyErr_NoMemory();
+        return no_memory(bytes);
     memory->start = small ? memory->inside : tga_alloc((size_t)bytes);
     if (!memory->start) {
         PyObject_Free(memory);
-        return (Memory *)PyErr_NoMemory();
+        return no_memory(bytes);
     }
     memory->weak = memory->owner = NULL;
     memory->version = 0;
@@ -106,6 +115,11 @@ static void array_dealloc(PyObject *self)
 Array *tga_array_new(State *state, PyObject *shape, int code, Py_ssize_t size)
 {
     static const int item_size[DTYPES] = {4, 8, 8, 1, 1};
+    if (size > MOST) {
+        PyErr_Format(PyExc_ValueError, "an array of shape %R has more elements than memory can hold",
+                     shape);
+        return NULL;
+    }
     Memory *memory = new_memory(state, size * item_size[code]);
     return new_array(state, memory, memory ? memory->start : NULL, shape, Py_None, code, size);
 }
@@ -151,7 +165,11 @@ static PyObject *array_empty(PyObject *module, PyObject *const *args, Py_ssize_t
     if (!expect("array_empty", count, 3))
         return NULL;
     const int code = code_of(state, args[1]);
-    const Py_ssize_t size = PyLong_AsSsize_t(args[2]);
+    Py_ssize_t size = PyLong_AsSsize_t(args[2]);
+    if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_OverflowError)) {
+        PyErr_Clear();
+        size = PY_SSIZE_T_MAX;  /* the product of the shape, so too many in any case */
+    }
     if (code < 0 || PyErr_Occurred())
         return NULL;
     return (PyObject *)tga_array_new(state, args[0], code, size);

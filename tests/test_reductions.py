@@ -190,10 +190,15 @@ def test_norm_of_a_negative_order(dtype):
         assert tga.norm(Tensor(row, dtype=dtype), p=-2).item() == value
     for g in gradients(lambda x: x.norm(-2), [0.0, 3.0], dtype):
         assert g == [0.0, 0.0]
+    x = Tensor([0.0, 3.0], dtype=dtype, requires_grad=True)
+    (g,) = grad(x.norm(-2), x, create_graph=True)
+    assert grad(g.sum(), x)[0].tolist() == [0.0, 0.0]
 
 
 def test_largest_sizes_share_the_gradient():
     for g in gradients(lambda x: x.norm(INF), [3.0, -3.0, 1.0], "float64"):
+        assert g == [0.5, -0.5, 0.0]
+    for g in gradients(lambda x: x.norm(-INF), [3.0, -3.0, 5.0], "float64"):
         assert g == [0.5, -0.5, 0.0]
 
 

@@ -150,7 +150,9 @@ def normalized_axis(axis, ndim, op):
     """
     try:
         number = axis.__index__()
-    except AttributeError:
+        if axis is True or axis is False:
+            raise TypeError
+    except (AttributeError, TypeError):
         raise TypeError(f"{op}: axis must be an integer, not {axis!r}") from None
     if not -ndim <= number < ndim:
         raise ValueError(f"{op}: axis {number} does not exist in an array of {ndim} axes")

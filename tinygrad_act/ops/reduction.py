@@ -467,8 +467,8 @@ def _norm_vjp(gy, y, x, p, axis, keepdims):
     zero = x == 0  # where the power may be infinite
     size = where(zero, 1, abs_(x))
     if p < 1:  # the length may be 0 though x is not
-        return g * where(zero, 0, sign(x) * where(zero, 1, length / size) ** (1 - p))
-    return g * where(zero, 0, sign(x) * (size / where(zero, 1, length)) ** (p - 1))
+        return g * (sign(x) * where(zero, 1, length / size) ** (1 - p))
+    return g * (sign(x) * (size / where(zero, 1, length)) ** (p - 1))
 
 
 def _sample_norm(random):
