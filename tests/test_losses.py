@@ -83,6 +83,23 @@ def test_borders(create_graph):
     assert at(tga.kl_div, -3.0, 0.0)[0] == [-0.0]
 
 
+@both_ways
+def test_probabilities_that_are_certain(create_graph):
+    """The logarithms are cut off at -100, and x (1 - x) at 1e-12, where x is 0 or 1."""
+    for x, t, dx, dt in [
+        (0.0, 1.0, -1e12, 100.0),
+        (1.0, 0.0, 1e12, -100.0),
+        (0.0, 0.0, 0.0, 100.0),
+    ]:
+        x, t = leaf([x]), leaf([t])
+        assert grad(tga.bce(x, t), [x, t], create_graph=create_graph)[0].item() == dx
+        assert grad(tga.bce(x, t), t, create_graph=create_graph)[0].item() == dt
+    for x, slope in [(1e-13, -1e12), (1e-12, -1e12), (1e-11, -1e11)]:
+        x = leaf([x])
+        (gx,) = grad(tga.bce(x, Tensor([1.0], dtype="float64")), x, create_graph=create_graph)
+        assert gx.item() == pytest.approx(slope, rel=1e-10)
+
+
 def test_values_at_the_borders(isa, dtype):
     def value(op, x, t, **attrs):
         return op(Tensor([x], dtype=dtype), Tensor([t], dtype=dtype), **attrs).item()
@@ -224,7 +241,48 @@ def test_probabilities_have_no_label_to_ignore():
         tga.cross_entropy(tga.zeros(2, 3), tga.ones(2, 3), ignore_index=1)
 
 
+@both_ways
+@pytest.mark.parametrize("wanted", [0, 1], ids=["x", "t"])
+def test_a_mean_is_of_the_rows(create_graph, wanted):
+    """Not of the classes: with probabilities, and more axes behind the classes."""
+    rng = np.random.default_rng(4)
+    x, t = leaf(rng.normal(size=(5, 4, 2))), leaf(rng.random((5, 4, 2)))
+
+    def gradient(reduction):
+        loss = tga.cross_entropy(x, t, reduction=reduction, weight=[1.0, 2.0, 0.5, 1.5])
+        return grad(loss, [x, t][wanted], create_graph=create_graph)[0].numpy()
+
+    np.testing.assert_allclose(gradient("mean"), gradient("sum") / 10, rtol=1e-14)
+
+
+@both_ways
+def test_an_ignored_class_does_not_count(create_graph):
+    """Neither in the gradient nor in what a mean divides by, though it is a class like others."""
+    x, labels = (
+        leaf(np.random.default_rng(5).normal(size=(4, 3))),
+        Tensor([0, 1, 2, 1], dtype="int64"),
+    )
+    loss = tga.cross_entropy(x, labels, ignore_index=1, weight=[1.0, 5.0, 3.0])
+    (gx,) = grad(loss, x, create_graph=create_graph)
+    kept = x[[0, 2]].detach()
+    kept.requires_grad = True
+    loss = tga.cross_entropy(kept, t[[0, 2]], weight=[1.0, 5.0, 3.0])
+    (expected,) = grad(loss, kept)
+    np.testing.assert_allclose(gx.numpy()[[0, 2]], expected.numpy(), rtol=1e-14)
+    assert gx.numpy()[[1, 3]].tolist() == [[0.0] * 3] * 2
+
+
 # ---- cosine similarity ----------------------------------------------------------------------
+
+
+@both_ways
+def test_vectors_shorter_than_eps(create_graph):
+    """Their length is eps: a constant, through which no gradient flows."""
+    x, y = leaf([0.1, 0.2]), leaf([3.0, 4.0])
+    cosine = tga.cosine_similarity(x, y, eps=0.5)
+    assert cosine.item() == pytest.approx((0.3 + 0.8) / (0.5 * 5))
+    (gx,) = grad(cosine, x, create_graph=create_graph)
+    np.testing.assert_allclose(gx.tolist(), [0.6 / 0.5, 0.8 / 0.5], rtol=1e-14)
 
 
 @both_ways
