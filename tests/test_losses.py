@@ -258,11 +258,8 @@ def test_a_mean_is_of_the_rows(create_graph, wanted):
 @both_ways
 def test_an_ignored_class_does_not_count(create_graph):
     """Neither in the gradient nor in what a mean divides by, though it is a class like others."""
-    x, labels = (
-        leaf(np.random.default_rng(5).normal(size=(4, 3))),
-        Tensor([0, 1, 2, 1], dtype="int64"),
-    )
-    loss = tga.cross_entropy(x, labels, ignore_index=1, weight=[1.0, 5.0, 3.0])
+    x, t = leaf(np.random.default_rng(5).normal(size=(4, 3))), labels(0, 1, 2, 1)
+    loss = tga.cross_entropy(x, t, ignore_index=1, weight=[1.0, 5.0, 3.0])
     (gx,) = grad(loss, x, create_graph=create_graph)
     kept = x[[0, 2]].detach()
     kept.requires_grad = True
