@@ -2,7 +2,9 @@
 
 Batches of 128, float32.  The network is that of examples/mnist_cnn.py with ReLU: convolutions
 of 32 and 64 filters of 3x3, pooling, dropout, 128 units, dropout, 10 classes; a step is forward,
-backward and Adam.  Each peer works in the layout that its users choose.
+backward and Adam.  Each peer works in the layout that its users choose.  All begin with the same
+weights, and must agree on some elements of the second convolution's results, and on the losses of
+three steps without dropout.
 """
 
 from benchmarks.cases import Case, Group
@@ -30,6 +32,27 @@ def _labels():
     return np.random.default_rng(0).integers(0, 10, BATCH)
 
 
+def _parameters():
+    """Weights (out, in, ...) and biases, as small as is usual."""
+    import numpy as np
+
+    shapes = [(32, 1, 3, 3), (32,), (64, 32, 3, 3), (64,), (128, 9216), (128,), (10, 128), (10,)]
+    for shape in shapes:
+        yield _numbers(*shape) * np.float32(10 / np.prod(shape[1:]) ** 0.5)
+
+
+def _ends(call, order=(0, 1, 2, 3)):
+    """A value of a case: the result's elements at both ends; `order`: of its axes, to be NCHW."""
+
+    def value():
+        import numpy as np
+
+        y = np.asarray(call()).transpose(order)
+        return y[0, 0, 0, 0], y[0, -1, 0, 1], y[-1, 0, 1, -1], y[-1, -1, -1, -1]
+
+    return value
+
+
 def tinygrad_act():
     """The three passes as the ops that they are; the step captured."""
     import tinygrad_act as tga
@@ -37,10 +60,14 @@ def tinygrad_act():
 
     x, w = Tensor(_numbers(BATCH, 32, 26, 26)), Tensor(_numbers(64, 32, 3, 3))
     gy = Tensor(_numbers(BATCH, 64, 24, 24))
-    yield Case(PASSES[0], lambda: tga.conv2d(x, w))
-    yield Case(PASSES[1], lambda: tga.conv_transpose2d(gy, w))
-    yield Case(PASSES[2], lambda: tga.conv2d_weight(x, gy, size=3))
-    yield Case(STEP, _our_step())
+    passes = [
+        lambda: tga.conv2d(x, w),
+        lambda: tga.conv_transpose2d(gy, w),
+        lambda: tga.conv2d_weight(x, gy, size=3),
+    ]
+    for name, run in zip(PASSES, passes, strict=True):
+        yield Case(name, run, value=_ends(run))
+    yield _our_step()
 
 
 def _our_step():
@@ -52,6 +79,9 @@ def _our_step():
         *[nn.Dropout(0.25), nn.Flatten(), nn.Linear(9216, 128), "relu", nn.Dropout(0.5)],
         nn.Linear(128, 10),
     )
+    with tga.no_grad():
+        for parameter, numbers in zip(net.parameters(), _parameters(), strict=True):
+            parameter.copy_(Tensor(numbers))
     optimizer = optim.Adam(net.parameters(), lr=0.001)
 
     def train_step(images, labels):
@@ -63,7 +93,14 @@ def _our_step():
 
     step = tga.capture(train_step)
     images, labels = Tensor(_numbers(BATCH, 1, 28, 28)), Tensor(_labels())
-    return lambda: step(images, labels)
+
+    def losses():
+        net.eval()
+        found = [train_step(images, labels).item() for _ in range(3)]
+        net.train()
+        return found
+
+    return Case(STEP, lambda: step(images, labels), value=losses)
 
 
 def torch():
@@ -88,12 +125,16 @@ def _torch(layout):
         for shape in [(BATCH, 32, 26, 26), (64, 32, 3, 3), (BATCH, 64, 24, 24)]
     ]
     conv = torch.nn.functional.conv2d
-    yield Case(PASSES[0], lambda: conv(x, w))
     backward = torch.ops.aten.convolution_backward
     sizes = [None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1]
-    yield Case(PASSES[1], lambda: backward(gy, x, w, *sizes, [True, False, False]))
-    yield Case(PASSES[2], lambda: backward(gy, x, w, *sizes, [False, True, False]))
-    yield Case(STEP, _torch_step(layout))
+    passes = [
+        lambda: conv(x, w),
+        lambda: backward(gy, x, w, *sizes, [True, False, False])[0],
+        lambda: backward(gy, x, w, *sizes, [False, True, False])[1],
+    ]
+    for name, run in zip(PASSES, passes, strict=True):
+        yield Case(name, run, value=_ends(run))
+    yield _torch_step(layout)
 
 
 def _torch_step(layout):
@@ -104,25 +145,41 @@ def _torch_step(layout):
         *[nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)],
         *[nn.Dropout(0.25), nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.5)],
         nn.Linear(128, 10),
-    ).to(memory_format=layout)
+    )
+    with torch.no_grad():
+        for parameter, numbers in zip(net.parameters(), _parameters(), strict=True):
+            parameter.copy_(torch.tensor(numbers))
+    net = net.to(memory_format=layout)
     optimizer = torch.optim.Adam(net.parameters(), lr=0.001, fused=True)
     images = torch.tensor(_numbers(BATCH, 1, 28, 28)).contiguous(memory_format=layout)
     labels = torch.tensor(_labels())
 
     def step():
         optimizer.zero_grad()
-        nn.functional.cross_entropy(net(images), labels).backward()
+        loss = nn.functional.cross_entropy(net(images), labels)
+        loss.backward()
         optimizer.step()
+        return loss
 
-    return step
+    def losses():
+        net.eval()
+        found = [step().item() for _ in range(3)]
+        net.train()
+        return found
+
+    return Case(STEP, step, value=losses)
 
 
 def tensorflow():
     """tf.function, NHWC."""
     import tensorflow as tf
 
-    x, w = tf.constant(_numbers(BATCH, 26, 26, 32)), tf.constant(_numbers(3, 3, 32, 64))
-    gy = tf.constant(_numbers(BATCH, 24, 24, 64))
+    def constant(numbers, *order):
+        return tf.constant(numbers.transpose(order))
+
+    x = constant(_numbers(BATCH, 32, 26, 26), 0, 2, 3, 1)
+    w = constant(_numbers(64, 32, 3, 3), 2, 3, 1, 0)
+    gy = constant(_numbers(BATCH, 64, 24, 24), 0, 2, 3, 1)
     shapes = {"strides": [1, 1, 1, 1], "padding": "VALID"}
     raw = tf.raw_ops
     passes = [
@@ -130,30 +187,36 @@ def tensorflow():
         lambda: raw.Conv2DBackpropInput(input_sizes=x.shape, filter=w, out_backprop=gy, **shapes),
         lambda: raw.Conv2DBackpropFilter(input=x, filter_sizes=w.shape, out_backprop=gy, **shapes),
     ]
-    for name, run in zip(PASSES, passes, strict=True):
-        yield Case(name, tf.function(run))
-    yield Case(STEP, _tensorflow_step())
+    orders = [(0, 3, 1, 2), (0, 3, 1, 2), (3, 2, 0, 1)]
+    for name, run, order in zip(PASSES, map(tf.function, passes), orders, strict=True):
+        yield Case(name, run, value=_ends(run, order))
+    yield _tensorflow_step()
 
 
 def _tensorflow_step():
     import tensorflow as tf
 
     raw = tf.raw_ops
-    shapes = [(3, 3, 1, 32), (32,), (3, 3, 32, 64), (64,), (9216, 128), (128,), (128, 10), (10,)]
-    parameters = [tf.Variable(_numbers(*shape)) for shape in shapes]
-    moments = [[tf.Variable(tf.zeros(shape)) for shape in shapes] for _ in range(2)]
+    w1, b1, w2, b2, w3, b3, w4, b4 = _parameters()
+    w1, w2, w4 = w1.transpose(2, 3, 1, 0), w2.transpose(2, 3, 1, 0), w4.T
+    w3 = w3.reshape(128, 64, 12, 12).transpose(2, 3, 1, 0).reshape(9216, 128)
+    parameters = [tf.Variable(numbers) for numbers in (w1, b1, w2, b2, w3, b3, w4, b4)]
+    moments = [[tf.Variable(tf.zeros(p.shape)) for p in parameters] for _ in range(2)]
     count = tf.Variable(0.0)
-    images, labels = tf.constant(_numbers(BATCH, 28, 28, 1)), tf.constant(_labels())
+    images = tf.constant(_numbers(BATCH, 1, 28, 28).transpose(0, 2, 3, 1))
+    labels = tf.constant(_labels())
 
     @tf.function
-    def step():
+    def step(drop=True):
         w1, b1, w2, b2, w3, b3, w4, b4 = parameters
         with tf.GradientTape() as tape:
             h = tf.nn.relu(tf.nn.conv2d(images, w1, 1, "VALID") + b1)
             h = tf.nn.relu(tf.nn.conv2d(h, w2, 1, "VALID") + b2)
-            h = tf.nn.dropout(tf.nn.max_pool2d(h, 2, 2, "VALID"), 0.25)
+            h = tf.nn.max_pool2d(h, 2, 2, "VALID")
+            h = tf.nn.dropout(h, 0.25) if drop else h
             h = tf.nn.relu(tf.reshape(h, (BATCH, 9216)) @ w3 + b3)
-            logits = tf.nn.dropout(h, 0.5) @ w4 + b4
+            h = tf.nn.dropout(h, 0.5) if drop else h
+            logits = h @ w4 + b4
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             loss = tf.reduce_mean(losses)
         gradients = tape.gradient(loss, parameters)
@@ -165,15 +228,16 @@ def _tensorflow_step():
             )  # fmt: skip
         return loss
 
-    return step
+    return Case(STEP, step, value=lambda: [float(step(drop=False)) for _ in range(3)])
 
 
 def step_of(column):
     """The training step of a column, without the passes: a function without arguments."""
     if column == "tinygrad_act":
-        return _our_step()
+        return _our_step().call
     if column == "tensorflow":
-        return _tensorflow_step()
+        return _tensorflow_step().call
     import torch
 
-    return _torch_step(torch.channels_last if "last" in column else torch.contiguous_format)
+    layout = torch.channels_last if "last" in column else torch.contiguous_format
+    return _torch_step(layout).call
