@@ -426,9 +426,10 @@ static PyObject *pull_back(PyObject *module, PyObject *node, PyObject *parents, 
     const Engine *engine = &state->engine;
     PyObject *op = SLOT(node, engine->op);
     PyObject *known = op ? PyObject_GetAttr(op, engine->known) : NULL, *found = NULL;
+    PyErr_Clear(); /* an op that is none of op.py's is asked in Python, too */
     if (known && Py_TYPE(known) == state->known_type)
         found = pull_back_quickly(module, (Known *)known, node, parents, gy);
-    else if (known)
+    else
         found = Py_NewRef(Py_None);
     Py_XDECREF(known);
     if (found == Py_None) {

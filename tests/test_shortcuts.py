@@ -474,6 +474,24 @@ def test_backward_by_shortcut_leaves_errors_to_the_long_way():
         lib.quick_backward(y, y.detach(), False, None)
 
 
+def test_a_node_of_an_op_that_is_no_record():
+    """Anything with a name and `backward` can stand in a Node."""
+
+    class Twice:
+        name = "twice"
+
+        def backward(self, parents, gy, saved, attrs):
+            return (gy + gy,)
+
+    def run():
+        x, y = Tensor([1.0, 2.0], requires_grad=True), Tensor([2.0, 4.0])
+        y.node = graph.Node(Twice(), (x.node,), (y.array, x.shape), {}, array.writes)
+        y.exp().sum().backward()
+        return [x.grad]
+
+    assert_same_bits(run)
+
+
 def test_an_op_without_shortcut_is_declined():
     x = Tensor([1.0, 2.0], requires_grad=True)
     tanh, clamp = REGISTRY["tanh"], REGISTRY["clamp"]
