@@ -306,8 +306,9 @@ int tga_clip_norm(int dtype, int64_t count, void **g, const int64_t *size, const
                   double max_norm);
 
 /* ---- small matrices in rows of TGA_ROW elements, for replay: small.tmpl.h ------------ */
+/* Such a matrix has at most TGA_ROWS_MOST rows. */
 #define TGA_ROW 8
-#define TGA_ROWS_MOST 64 /* that such a matrix may have */
+#define TGA_ROWS_MOST 64
 #define TGA_ROW_BLOCK 4
 /* op: a row of activations.def.  x (m, k), y (m, n); w (n, k), and the same turned: wt (k, n).
  * z, before the activation, may be NULL; of the gradients any, but gw and gwt together.
