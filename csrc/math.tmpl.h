@@ -4,7 +4,8 @@
  *
  * Nothing here branches, and no table is read by an index that depends on x: special
  * values are chosen by v_select at the end.  Every element takes the same path, and its
- * result depends on nothing else.
+ * result depends on nothing else.  Only what is rare enough to be left to the C library, such
+ * as the sine of a huge number, is looked for first; each element still gets its own result.
  *
  * Above each function stands its largest error over a range, on any instruction set, as
  *   max ulp   in units in the last place of the true result; where that is subnormal
@@ -45,6 +46,12 @@
 #define v_times_gauss TN(v_times_gauss)
 #define v_gauss_tail TN(v_gauss_tail)
 #define v_is_integer TN(v_is_integer)
+#define v_quarters TN(v_quarters)
+#define v_sin_near TN(v_sin_near)
+#define v_cos_near TN(v_cos_near)
+#define v_odd TN(v_odd)
+#define v_sine TN(v_sine)
+#define v_asin_tail TN(v_asin_tail)
 
 #define v_each TN(v_each)
 #define v_each_pair TN(v_each_pair)
@@ -121,6 +128,9 @@
 #define LOG2_E 0x1.71547652b82fep+0       /* 1 / log(2) */
 #define LOG10_E 0x1.bcb7b1526e50ep-2      /* 1 / log(10) */
 #define LN_2 0x1.62e42fefa39efp-1
+#define TWO_OVER_PI 0x1.45f306dc9c883p-1
+#define TAN_PI_8 0x1.a827999fcef32p-2  /* sqrt(2) - 1 */
+#define TAN_3PI_8 0x1.3504f333f9de6p+1 /* sqrt(2) + 1 */
 #define INV_SQRT_2PI 0x1.9884533d43651p-2 /* 1 / sqrt(2 pi) */
 #define SELU_LAMBDA 1.0507009873554804934193349852946 /* alpha: 1.67326324235437728481... */
 #define GELU_TANH_C1 1.5957691216057307118   /* 2 sqrt(2 / pi) */
@@ -139,6 +149,13 @@
 #undef EXP2_HIGHEST
 #undef SINH_HIGHEST
 #undef SINH_LEAST
+#undef SIN_HIGHEST
+#undef HALF_PI
+#undef HALF_PI_LO
+#undef HALF_PI_1
+#undef HALF_PI_2
+#undef HALF_PI_3
+#undef HALF_PI_4
 #undef SILU_LOWEST
 #undef ERFC_HIGHEST
 #undef LOG10_2_HI
@@ -168,7 +185,17 @@ typedef uint32_t VU __attribute__((vector_size(VBYTES)));
 #define EXP2_LOWEST -152
 #define EXP2_HIGHEST 129
 #define SINH_HIGHEST 89.5    /* above, sinh and cosh round to inf */
-#define SINH_LEAST 0x1p-12   /* below, sinh rounds to x */
+#define SINH_LEAST 0x1p-12   /* below, sinh, sin and tan round to x */
+#define SIN_HIGHEST 0x1.8p+13 /* above, the C library reduces the argument */
+/* pi / 2 as a sum of two, and of four.  The first two of the four are exact times any number of
+ * quarters up to SIN_HIGHEST, and no digit of theirs is behind the last one of a number in
+ * [1/2, 1): so is what they leave of x. */
+#define HALF_PI 0x1.921fb6p+0
+#define HALF_PI_LO -0x1.777a5cp-25
+#define HALF_PI_1 0x1.92p+0
+#define HALF_PI_2 0x1.fb4p-12
+#define HALF_PI_3 0x1.4442dp-24
+#define HALF_PI_4 0x1.846988p-48
 #define SILU_LOWEST -112     /* below, x exp(x) rounds to 0 */
 #define ERFC_HIGHEST 10.6    /* above, erfc rounds to 0 */
 #define LOG2_E_LO 0x1.4ae0bf85ddf44p-26 /* what float(LOG2_E) lacks */
@@ -196,6 +223,13 @@ typedef uint64_t VU __attribute__((vector_size(VBYTES)));
 #define EXP2_HIGHEST 1025
 #define SINH_HIGHEST 710.6
 #define SINH_LEAST 0x1p-27
+#define SIN_HIGHEST 0x1.8p+20
+#define HALF_PI 0x1.921fb54442d18p+0
+#define HALF_PI_LO 0x1.1a62633145c07p-54
+#define HALF_PI_1 0x1.921fb544p+0
+#define HALF_PI_2 0x1.0b46p-34
+#define HALF_PI_3 0x1.1a62633145c06p-54
+#define HALF_PI_4 0x1.c1cd129024e08p-107
 #define SILU_LOWEST -754
 #define ERFC_HIGHEST 27.5
 #define LOG2_E_LO 0x1.777d0ffda0d24p-56
@@ -1005,24 +1039,6 @@ static ALWAYS_INLINE V v_each_pair(double (*f)(double, double), V x, V y)
     return v_load(xs);
 }
 
-/* v_sin: max ulp f32 0.6, f64 1.0; range all */
-static inline V v_sin(V x) { return v_each(sin, x); }
-
-/* v_cos: max ulp f32 0.6, f64 1.0; range all */
-static inline V v_cos(V x) { return v_each(cos, x); }
-
-/* v_tan: max ulp f32 0.6, f64 1.0; range all */
-static inline V v_tan(V x) { return v_each(tan, x); }
-
-/* v_asin: max ulp f32 0.6, f64 1.0; range all */
-static inline V v_asin(V x) { return v_each(asin, x); }
-
-/* v_acos: max ulp f32 0.6, f64 1.0; range all */
-static inline V v_acos(V x) { return v_each(acos, x); }
-
-/* v_atan: max ulp f32 0.6, f64 1.0; range all */
-static inline V v_atan(V x) { return v_each(atan, x); }
-
 /* v_asinh: max ulp f32 0.6, f64 2.0; range all */
 static inline V v_asinh(V x) { return v_each(asinh, x); }
 
@@ -1045,6 +1061,176 @@ static inline V v_remainder(V x, V y)
     const V r = v_each_pair(fmod, x, y);
     const V moved = v_select(v_lt(v_copysign(K(1), y) * r, K(0)), r + y, r);
     return v_select(v_eq(r, K(0)), v_copysign(r, y), moved);
+}
+
+/* ---- sine and its relatives -------------------------------------------------- */
+/* x = k pi/2 + r, k an integer and |r| <= pi/4 but for rounding (Cody and Waite): by k modulo 4
+ * the sine of x is the sine of r, its cosine, or their negatives. */
+
+/* (sin(r) - r) / r^3 and (cos(r) - 1 + r^2 / 2) / r^4 as polynomials in r^2, |r| <= 0.788;
+ * relative to the sine the error is 2^-27.8 and 2^-57.8, to the cosine 2^-32.9 and 2^-63.8. */
+static const T TN(sin_coefficients)[] = {
+#if T_BITS == 32
+    -0x1.555544p-3, 0x1.1106dep-7, -0x1.9928a8p-13,
+#else
+    -0x1.5555555555548p-3, 0x1.111111110f724p-7,  -0x1.a01a019be6c59p-13,
+    0x1.71de35529fcefp-19, -0x1.ae5e493bf5aeep-26, 0x1.5d8a9b7efa65ap-33,
+#endif
+};
+static const T TN(cos_coefficients)[] = {
+#if T_BITS == 32
+    0x1.55554ap-5, -0x1.6c0c24p-10, 0x1.99e622p-16,
+#else
+    0x1.555555555554ap-5,   -0x1.6c16c16c14e21p-10, 0x1.a01a019c61bdfp-16,
+    -0x1.27e4f7d27149cp-22, 0x1.1ee9c77595e4ap-29,  -0x1.8f9c494bef4e8p-37,
+#endif
+};
+
+/* r as the sum of the result and *lo; the low bits of *k are those of k. */
+static inline V v_quarters(V x, VU *k, V *lo)
+{
+    const V shifted = v_fma(x, K(TWO_OVER_PI), K(INTEGER_MAGIC));
+    const V n = shifted - K(INTEGER_MAGIC);
+    *k = (VU)shifted;
+    /* Nothing is lost in the first two steps, for x and n pi/2 are near each other. */
+    const V near = v_fma(n, K(-HALF_PI_2), v_fma(n, K(-HALF_PI_1), x));
+    V p_lo;
+    const V p = v_two_product(n, K(HALF_PI_3), &p_lo);
+    /* near - p, and what it loses (Knuth's sum) */
+    const V hi = near - p, moved = hi - near;
+    const V lost = (near - (hi - moved)) - (p + moved);
+    const V rest = lost - v_fma(n, K(HALF_PI_4), p_lo);
+    const V r = hi + rest;
+    *lo = rest - (r - hi);
+    return r;
+}
+
+/* sine and cosine of r + lo */
+static inline V v_sin_near(V r, V lo)
+{
+    const V square = r * r;
+    return r + v_fma(r * square, v_poly(square, TN(sin_coefficients)), lo);
+}
+static inline V v_cos_near(V r, V lo)
+{
+    /* 1 - r^2 / 2, what that loses, and the rest */
+    const V square = r * r, half = K(0.5) * square, y = K(1) - half;
+    const V rest = v_fma(square * square, v_poly(square, TN(cos_coefficients)), -r * lo);
+    return y + (((K(1) - y) - half) + rest);
+}
+
+static inline M v_odd(VU k) { return v_lt(v_signed(K(1), (V)(k << (T_BITS - 1))), K(0)); }
+
+/* The sine of x + quarters pi / 2, |x| <= SIN_HIGHEST */
+static inline V v_sine(V x, I quarters)
+{
+    VU k;
+    V lo;
+    const V r = v_quarters(x, &k, &lo);
+    k += (VU)KI(quarters);
+    const V y = v_select(v_odd(k), v_cos_near(r, lo), v_sin_near(r, lo));
+    return (V)((VU)y ^ ((k << (T_BITS - 2)) & (VU)K(-0.0))); /* the second half turn is negative */
+}
+
+/* v_sin: max ulp f32 1.0, f64 1.0; range all */
+static inline V v_sin(V x)
+{
+    const M far = v_lt(K(SIN_HIGHEST), v_abs(x));
+    const V y = v_select(v_lt(v_abs(x), K(SINH_LEAST)), x, v_sine(x, 0));
+    return v_any(far) ? v_select(far, v_each(sin, x), y) : y;
+}
+
+/* v_cos: max ulp f32 1.0, f64 1.0; range all */
+static inline V v_cos(V x)
+{
+    const M far = v_lt(K(SIN_HIGHEST), v_abs(x));
+    const V y = v_sine(x, 1);
+    return v_any(far) ? v_select(far, v_each(cos, x), y) : y;
+}
+
+/* v_tan: max ulp f32 2.5, f64 2.5; range all */
+static inline V v_tan(V x)
+{
+    /* sin / cos of r, and -cos / sin if k is odd */
+    VU k;
+    V lo;
+    const V r = v_quarters(x, &k, &lo);
+    const V s = v_sin_near(r, lo), c = v_cos_near(r, lo);
+    const M odd = v_odd(k), far = v_lt(K(SIN_HIGHEST), v_abs(x));
+    const V q = v_select(odd, -c, s) / v_select(odd, s, c);
+    const V y = v_select(v_lt(v_abs(x), K(SINH_LEAST)), x, q);
+    return v_any(far) ? v_select(far, v_each(tan, x), y) : y;
+}
+
+/* ---- their inverses ------------------------------------------------------------ */
+
+/* (atan(t) - t) / t^3 as a polynomial in t^2, |t| <= sqrt(2) - 1, and (asin(s) - s) / s^3 in
+ * s^2, |s| <= 1/2; relative to the function the error is 2^-25.5 and 2^-59.4, and 2^-27.5 and
+ * 2^-55.8. */
+static const T TN(atan_coefficients)[] = {
+#if T_BITS == 32
+    -0x1.555454p-2, 0x1.99249ep-3, -0x1.1c3466p-3, 0x1.49cc26p-4,
+#else
+    -0x1.555555555553dp-2, 0x1.9999999995805p-3,  -0x1.24924922a997dp-3, 0x1.c71c70e44c0ffp-4,
+    -0x1.745cf8a4e8485p-4, 0x1.3b11150f8be6dp-4,  -0x1.10eb890e9aa36p-4, 0x1.df0c9425e7a12p-5,
+    -0x1.9cc678f97e7a8p-5, 0x1.37b69489bcfa2p-5,  -0x1.2526cc6bc23dep-6,
+#endif
+};
+static const T TN(asin_coefficients)[] = {
+#if T_BITS == 32
+    0x1.5555c8p-3, 0x1.330246p-4, 0x1.747212p-5, 0x1.8caecep-6, 0x1.58f46p-5,
+#else
+    0x1.555555555539p-3,  0x1.333333336dd2fp-4, 0x1.6db6db4324464p-5,  0x1.f1c72bf78da8fp-6,
+    0x1.6e89fafb42e8bp-6, 0x1.1c6b76931834cp-6, 0x1.c7064749a6033p-7,  0x1.8e8a105e3b3ccp-7,
+    0x1.adbfdd35b9b6p-8,  0x1.3ea0268a1ee24p-6, -0x1.07bdb83bc68ebp-6, 0x1.04b76fbccb99fp-5,
+#endif
+};
+
+/* v_atan: max ulp f32 2.2, f64 2.2; range all */
+static inline V v_atan(V x)
+{
+    /* |x| = tan(turn + atan(t)) with a turn of 0, pi/4 or pi/2 */
+    const V a = v_abs(x);
+    const M middle = v_lt(K(TAN_PI_8), a), far = v_lt(K(TAN_3PI_8), a);
+    const V above = v_select(far, K(-1), v_select(middle, a - K(1), a));
+    const V below = v_select(far, a, v_select(middle, a + K(1), K(1)));
+    const V turn = v_select(far, K(HALF_PI), v_select(middle, K(HALF_PI / 2), K(0)));
+    const V turn_lo = v_select(far, K(HALF_PI_LO), v_select(middle, K(HALF_PI_LO / 2), K(0)));
+    const V t = above / below, square = t * t;
+    const V rest = v_fma(t * square, v_poly(square, TN(atan_coefficients)), turn_lo);
+    return v_signed(turn + (t + rest), x);
+}
+
+/* asin(s) - s, given s and s^2 */
+static inline V v_asin_tail(V s, V square)
+{
+    return s * square * v_poly(square, TN(asin_coefficients));
+}
+
+/* v_asin: max ulp f32 2.1, f64 1.8; range all */
+static inline V v_asin(V x)
+{
+    /* Beyond 1/2 it is pi/2 - 2 asin(s) with s^2 = (1 - |x|) / 2. */
+    const V a = v_abs(x);
+    const M large = v_lt(K(0.5), a);
+    const V square = v_select(large, (K(1) - a) * K(0.5), a * a);
+    const V s = v_select(large, v_sqrt(square), a), tail = v_asin_tail(s, square);
+    const V beyond = (K(HALF_PI) - K(2) * s) - (K(2) * tail - K(HALF_PI_LO));
+    return v_signed(v_select(large, beyond, s + tail), x);
+}
+
+/* v_acos: max ulp f32 1.5, f64 1.5; range all */
+static inline V v_acos(V x)
+{
+    /* pi/2 - asin(x); beyond 1/2, with s^2 = (1 - |x|) / 2, 2 asin(s), and below -1/2 that less
+     * than pi. */
+    const V a = v_abs(x);
+    const M large = v_lt(K(0.5), a);
+    const V square = v_select(large, (K(1) - a) * K(0.5), a * a);
+    const V s = v_select(large, v_sqrt(square), x), tail = v_asin_tail(s, square);
+    const V middle = K(HALF_PI) - (s + (tail - K(HALF_PI_LO)));
+    const V right = K(2) * (s + tail), left = K(2 * HALF_PI) - (right - K(2 * HALF_PI_LO));
+    return v_select(large, v_select(v_lt(x, K(0)), left, right), middle);
 }
 
 /* The derivatives of atan and asinh, without squares that overflow. */

@@ -57,6 +57,7 @@
 #define v_first_n TN(v_first_n)
 #define v_swap TN(v_swap)
 #define v_select TN(v_select)
+#define v_any TN(v_any)
 #define v_lt TN(v_lt)
 #define v_le TN(v_le)
 #define v_eq TN(v_eq)
@@ -210,7 +211,7 @@ static inline V v_first_n(V x, int64_t n)
 
 /* ---- compare, choose ------------------------------------------------------ */
 /* A comparison with nan is false, but v_ne, which is true.
- * v_select(m, x, y): x where m, y elsewhere.
+ * v_select(m, x, y): x where m, y elsewhere.  v_any(m): whether m holds somewhere.
  * v_min and v_max return y where either is nan, and y for max(+0, -0) as the
  * hardware does: put the operand whose nan must pass second. */
 
@@ -232,6 +233,7 @@ static inline M v_le(V x, V y) { return TGA_CMP(x, y, _CMP_LE_OQ); }
 static inline M v_eq(V x, V y) { return TGA_CMP(x, y, _CMP_EQ_OQ); }
 static inline M v_ne(V x, V y) { return TGA_CMP(x, y, _CMP_NEQ_UQ); }
 static inline V v_select(M m, V x, V y) { return MM(mask_blend)(m, y, x); }
+static inline int v_any(M m) { return m != 0; }
 
 #elif VBYTES == 32
 
@@ -241,6 +243,7 @@ static inline M v_le(V x, V y) { return MM(cmp)(x, y, _CMP_LE_OQ); }
 static inline M v_eq(V x, V y) { return MM(cmp)(x, y, _CMP_EQ_OQ); }
 static inline M v_ne(V x, V y) { return MM(cmp)(x, y, _CMP_NEQ_UQ); }
 static inline V v_select(M m, V x, V y) { return MM(blendv)(y, x, m); }
+static inline int v_any(M m) { return MM(movemask)(m) != 0; }
 
 #elif defined(__x86_64__)
 
@@ -250,6 +253,7 @@ static inline M v_le(V x, V y) { return MM(cmple)(x, y); }
 static inline M v_eq(V x, V y) { return MM(cmpeq)(x, y); }
 static inline M v_ne(V x, V y) { return MM(cmpneq)(x, y); }
 static inline V v_select(M m, V x, V y) { return MM(or)(MM(and)(m, x), MM(andnot)(m, y)); }
+static inline int v_any(M m) { return MM(movemask)(m) != 0; }
 
 #else
 
@@ -259,6 +263,13 @@ static inline M v_le(V x, V y) { return x <= y; }
 static inline M v_eq(V x, V y) { return x == y; }
 static inline M v_ne(V x, V y) { return x != y; }
 static inline V v_select(M m, V x, V y) { return (V)((m & (VI)x) | (~m & (VI)y)); }
+static inline int v_any(M m)
+{
+    I any = 0;
+    for (int i = 0; i < VL; i++)
+        any |= m[i];
+    return any != 0;
+}
 
 #endif
 

@@ -218,6 +218,18 @@ def test_row_saves_what_the_record_saves(op):
     assert set(kernels.row_saves(op.row)) <= set(op.saves.split())
 
 
+@pytest.mark.parametrize("op", [tga.sin, tga.cos, tga.tan], ids=by_name)
+def test_near_quarter_turns(op, dtype):
+    """Where nearly all digits of the argument cancel, and where the C library takes over."""
+    rng = np.random.default_rng(13)
+    most = {"float32": 12288.0, "float64": 1572864.0}[dtype]  # csrc/math.tmpl.h: SIN_HIGHEST
+    turns = np.concatenate([np.arange(1, 20), np.exp2(rng.uniform(2, 22, 60)).astype(int)])
+    near = np.array([float(mp.pi / 2 * int(k)) for k in turns], dtype)
+    edge = np.array([most, -most, 1.1 * most, 1e30], dtype)
+    x = np.concatenate([near, np.nextafter(near, near * 0), -near, edge, np.nextafter(edge, 0)])
+    check_forward(op, dtype, x.astype(dtype), {})
+
+
 def doubtful(op, x, y, exact):
     """The x whose float32 y is not as near to a float64 result as the record says, beyond doubt."""
     with np.errstate(all="ignore"):
