@@ -66,8 +66,8 @@ class Group:
 
     def __init__(self, update, arrays, states, lr, step):
         self.update = update
-        self.arrays = arrays
-        self.held = (states, lr, step)  # keeps their memory as long as this group is used
+        self.written = [*arrays, *[s for state in states for s in state]]
+        self.read = [lr, step]  # the two lists keep all memory as long as this group is used
         self.code = arrays[0].dtype.code
         self.count = len(arrays)
         self.pointers = kernels.pointers([p.data for p in arrays])
@@ -80,9 +80,8 @@ class Group:
         """One step, given the gradient of each parameter, of its shape and dtype."""
         gradients = [g if g.strides is None else contiguous(g) for g in gradients]
         if kernels.recorder is not None:
-            states, *numbers = self.held
-            kernels.recorder.note_used([*numbers, *[s for state in states for s in state]])
-        mark_all_written(self.arrays, self.update.name)
+            kernels.recorder.note_used(self.read)
+        mark_all_written(self.written, self.update.name)
         self.update.kernel(self, kernels.pointers_to(gradients), **settings)
 
 
