@@ -100,15 +100,21 @@ Array *tga_array_new(State *state, PyObject *shape, int code, Py_ssize_t size);
 Array *tga_array_like(State *state, const Array *x);
 Array *tga_array_number(State *state, int code, double value);
 
+/* array.c: an array on memory, a reference to which is taken over. */
+Array *tga_array_on(State *state, Memory *memory, char *start, PyObject *shape,
+                    PyObject *strides, int code, Py_ssize_t size);
+
 /* array.c: the number of a write in place, of the last so far unless there was a later one. */
 void tga_note_write(State *state, PyObject *number);
 
-/* array.c: the shortcuts that eager.c calls, too; `args` are what Python gives them. */
+/* shortcuts.c: those that eager.c calls, too; `args` are what Python gives them. */
 typedef PyObject *Shortcut(PyObject *module, PyObject *const *args, Py_ssize_t count);
 Shortcut quick_unary, quick_unary_backward, quick_binary, quick_add_to, quick_softmax,
     quick_softmax_backward, quick_glu, quick_glu_backward, quick_maxout, quick_maxout_backward,
     quick_sum, quick_sum_backward, quick_take, quick_permute, quick_permute_backward, quick_matmul, quick_matmul_backward,
     quick_linear, quick_linear_backward;
+
+extern PyMethodDef tga_shortcuts[];
 
 /* step.c */
 Shortcut array_watch, unchanged, array_step, quick_step;

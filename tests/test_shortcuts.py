@@ -1,5 +1,4 @@
-"""The shortcuts of csrc/array.c and eager.c: the same bits as the long way, to which they leave
-the rest."""
+"""csrc/shortcuts.c and eager.c: the same bits as the long way, to which they leave the rest."""
 
 import gc
 import signal
