@@ -95,3 +95,57 @@ def test_backward_of_long_rows(name, n, dtype):
     difference = (by_kernel - by_rule).abs().max().item()
     assert difference <= 2 * (n + 8) * eps
     assert by_kernel.abs().max().item() > 1e-4
+
+
+@both_ways
+def test_equal_numbers_share_logaddexp(create_graph):
+    """Also infinities, whose difference would be nan."""
+    for value in (1.0, np.inf, -np.inf):
+        x, y = leaf([value]), leaf([value])
+        gradients = grad(tga.logaddexp(x, y), [x, y], create_graph=create_graph)
+        assert [g.tolist() for g in gradients] == [[0.5], [0.5]]
+
+
+def test_second_derivatives_of_logaddexp():
+    assert hessian(tga.logaddexp, 1.0, 1.0) == [[0.25, -0.25], [-0.25, 0.25]]
+    assert hessian(tga.logaddexp, np.inf, np.inf)[0][0] == 0.0
+
+
+@both_ways
+def test_softplus_is_straight_above_its_threshold(create_graph):
+    for beta, threshold, x, slope in [
+        (1.0, 2.0, 3.0, 1.0),
+        (2.0, 3.0, 1.6, 1.0),
+        (0.5, 2.0, 5, 1.0),
+    ]:
+        x = leaf([x])
+        (gx,) = grad(x.softplus(beta, threshold), x, create_graph=create_graph)
+        assert gx.tolist() == [slope]
+
+
+@both_ways
+def test_leaks_end_at_zero(create_graph):
+    """Just above 0 the derivative is 1, and at 0 the slope of the left."""
+    x = leaf([-0.5, 0.0, 1e-3, 0.5])
+    for function, slope in [
+        (lambda x: x.rrelu(0.25, 0.5), 0.375),
+        (lambda x: x.prelu(Tensor([0.375], dtype="float64")), 0.375),
+    ]:
+        (gx,) = grad(function(x).sum(), x, create_graph=create_graph)
+        assert gx.tolist() == [slope, slope, 1.0, 1.0]
+
+
+@both_ways
+@pytest.mark.parametrize(
+    ("bounds", "slopes"),
+    [
+        ((-1.0, 1.0), [0, 1, 1, 1, 0]),
+        ((None, 1.0), [1, 1, 1, 1, 0]),
+        ((-1.0, None), [0, 1, 1, 1, 1]),
+    ],
+    ids=str,
+)
+def test_clamp_passes_at_its_bounds(bounds, slopes, create_graph):
+    x = leaf([-2.0, -1.0, 0.0, 1.0, 2.0])
+    (gx,) = grad(x.clamp(*bounds).sum(), x, create_graph=create_graph)
+    assert gx.tolist() == slopes

@@ -182,6 +182,8 @@ argsort = general(
 
 
 def _sort(x, axis, descending):
+    if axis is not None:
+        normalized_axis(axis, len(x.shape), "sort")  # or else argsort would be named
     if axis is None:
         x, axis = reshape(x, shape=(-1,)), 0
     return gather(x, argsort(x, axis=axis, descending=descending), axis=axis)
