@@ -10,6 +10,14 @@
 
 #include "array.h"
 
+/* What a weak reference refers to, borrowed, or None.  Python 3.13 calls the function deprecated,
+ * since the object might die meanwhile: here only another thread could see to that, and none runs
+ * between the call and the last use.  Its successor is not in the stable ABI that we build for. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+static PyObject *referent(PyObject *weak) { return PyWeakref_GetObject(weak); }
+#pragma GCC diagnostic pop
+
 /* Something that a step depends on: what `container` holds under `key` must be `value`. */
 typedef struct {
     enum { IN_DICT, IN_LIST, IN_CELL } kind; /* of the container; a cell is that of a closure */
@@ -172,7 +180,7 @@ static int is_as_captured(const State *state, const Prepared *p)
     if (!is_unchanged(state, p->watch))
         return 0;
     for (Py_ssize_t i = 0; i < p->leaf_count; i++)
-        if (PyWeakref_GetObject(p->leaves[i]) == Py_None)
+        if (referent(p->leaves[i]) == Py_None)
             return 0;
     for (Py_ssize_t i = 0; i < p->written_count; i++)
         if (p->written[i]->version < 0) /* of a NumPy array that has become read-only */
@@ -322,7 +330,7 @@ PyObject *quick_step(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return PyLong_FromLong(status);
     }
     for (Py_ssize_t i = 0; i < p->leaf_count; i++) {
-        PyObject *leaf = PyWeakref_GetObject(p->leaves[i]);
+        PyObject *leaf = referent(p->leaves[i]);
         if (leaf != Py_None)
             set_slot(leaf, state->engine.grad, p->gradients[i]);
     }
