@@ -182,10 +182,9 @@ argsort = general(
 
 
 def _sort(x, axis, descending):
-    if axis is not None:
-        normalized_axis(axis, len(x.shape), "sort")  # or else argsort would be named
     if axis is None:
         x, axis = reshape(x, shape=(-1,)), 0
+    axis = normalized_axis(axis, len(x.shape), "sort")  # where it does not exist, name this op
     return gather(x, argsort(x, axis=axis, descending=descending), axis=axis)
 
 
