@@ -10,7 +10,6 @@ what small nets are made of there are shortcuts, ``lib.quick_...``: see csrc/sho
 
 import os
 from _imp import create_dynamic, exec_dynamic
-from contextlib import contextmanager
 from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from types import SimpleNamespace
@@ -143,15 +142,15 @@ def decline(*args):
     return None
 
 
-@contextmanager
-def no_shortcuts():
+class no_shortcuts:
     """``with no_shortcuts():`` every kernel is called as ``lib.tga_...``; for all threads."""
-    before = {name: getattr(lib, name) for name in SHORTCUTS}
-    vars(lib).update(dict.fromkeys(SHORTCUTS, decline))
-    try:
-        yield
-    finally:
-        vars(lib).update(before)
+
+    def __enter__(self):
+        self._before = {name: getattr(lib, name) for name in SHORTCUTS}
+        vars(lib).update(dict.fromkeys(SHORTCUTS, decline))
+
+    def __exit__(self, *_):
+        vars(lib).update(self._before)
 
 
 # ---- layouts and lists ----------------------------------------------------------------------
@@ -334,15 +333,24 @@ def set_isa(name):
     lib.tga_isa_use(ISAS.index(name))
 
 
-@contextmanager
-def use_isa(name):
-    """``with use_isa('base'):`` runs the kernels inside with that instruction set."""
-    before = isa()
-    set_isa(name)
-    try:
-        yield
-    finally:
-        set_isa(before)
+class use_isa:
+    """``with use_isa('base'):`` runs the kernels inside with that instruction set.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or this machine cannot run it.
+    """
+
+    def __init__(self, name):
+        self._name = name
+
+    def __enter__(self):
+        self._before = isa()
+        set_isa(self._name)
+
+    def __exit__(self, *_):
+        set_isa(self._before)
 
 
 # ---- threads --------------------------------------------------------------------------------
