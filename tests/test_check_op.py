@@ -71,11 +71,27 @@ def test_a_gradient_of_another_shape_is_refused():
     for rule in (
         lambda gz, z, x, y, shift: tga.sum(gz),
         lambda gz, z, x, y, shift: tga.concat(gz, gz),
+        lambda gz, z, x, y, shift: None,
+        lambda gz, z, x, y, shift: 1.0,
     ):
         op = record(vjp=(rule, None))
         x = tga.ones(1000, requires_grad=True)
         with pytest.raises(ValueError, match=r"mixture: .* of shape \(1000,\) is .*: the rule is"):
             op(x.tanh(), tga.ones(1000)).sum().backward()
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_one_rule_for_any_number_of_inputs_may_yield(create_graph):
+    """Its gradients are looked at before they are passed on, and none may be lost by that."""
+    op = General(
+        "total",
+        "*xs",
+        forward=lambda *xs: sum(xs[1:], start=xs[0]),
+        vjp=lambda gy, y, *xs: (gy * (i + 1) for i in range(len(xs))),
+    )
+    xs = [Tensor([1.0], requires_grad=True) for _ in range(3)]
+    gradients = tga.grad(op(*xs), xs, create_graph=create_graph)
+    assert [g.tolist() for g in gradients] == [[1.0], [2.0], [3.0]]
 
 
 def test_an_input_without_a_rule_says_so():

@@ -638,17 +638,20 @@ class General(Op):
                 return self.fused(parents, gy, *saved)
             return self.fused(parents, gy, *saved, **attrs)
         if self.variadic:
-            gradients = self.vjp(gy, *saved, **attrs)
+            gradients = list(self.vjp(gy, *saved, **attrs))
         else:
             gradients = [
                 None if parent is None else (rule or self._refuse)(gy, *saved, **attrs)
                 for rule, parent in zip(self.vjp, parents, strict=True)
             ]
         for g, x, parent in zip(gradients, saved[1:], parents, strict=True):
-            if parent is not None and g.shape != shape_of(x):  # kernels rely on it
+            if parent is None:
+                continue
+            shape = getattr(g, "shape", None)  # None as well of what is no array at all
+            if shape != shape_of(x):  # kernels rely on it
                 raise ValueError(
-                    f"{self.name}: the gradient of an input of shape {shape_of(x)} is {g.shape}: "
-                    f"the rule is wrong"
+                    f"{self.name}: the gradient of an input of shape {shape_of(x)} is "
+                    f"{g if shape is None else shape}: the rule is wrong"
                 )
         return gradients
 
