@@ -79,7 +79,7 @@ class Mutant:
 TOKEN = re.compile(
     r"(?P<skip>\s+|\\\n|/\*.*?\*/)"
     r"|(?P<number>\.?\d[\w.]*(?:(?<=[eEpP])[+-]\w+)?)|(?P<name>\w+(?:##\w+)*)"
-    r"|(?P<mark>->|<<|>>|<=|>=|==|!=|&&|\|\||[-+*/%&|^!~<>=?:;,.(){}\[\]])",
+    r"|(?P<mark>->|\+\+|--|<<|>>|<=|>=|==|!=|&&|\|\||[-+*/%&|^!~<>=?:;,.(){}\[\]])",
     re.DOTALL,
 )
 LEVELS = [["||"], ["&&"], ["|"], ["^"], ["&"], ["==", "!="], ["<", ">", "<=", ">="], ["<<", ">>"],
@@ -147,7 +147,7 @@ class Parser:
 
     def unary(self):
         token = self.tokens[self.at]
-        if token.group() in ("-", "!", "~", "*", "&"):
+        if token.group() in ("-", "!", "~", "*", "&", "++", "--"):
             self.take()
             inner = self.unary()
             kind = "minus" if token.group() == "-" else "other"
@@ -168,8 +168,10 @@ class Parser:
             node = Node("other", token.start(), self.take().end(), [inner])
         else:
             node = Node(token.lastgroup, token.start(), token.end(), word=token.group())
-        while self.peek() in ("(", "[", ".", "->"):
-            if self.peek() == "(":
+        while self.peek() in ("(", "[", ".", "->", "++", "--"):
+            if self.peek() in ("++", "--"):
+                node = Node("other", node.begin, self.take().end())
+            elif self.peek() == "(":
                 self.take()
                 arguments = []
                 while self.peek() != ")":
@@ -213,6 +215,8 @@ def regions(name, text):
     if name.endswith(".def"):
         yield from _columns(text)
         return
+    if "#include <Python.h>" in text:  # calls the kernels, and computes nothing itself
+        return
     for m in FUNCTION.finditer(text):
         if text.startswith("#define", text.rfind("\n", 0, m.start()) + 1):
             continue
@@ -220,8 +224,8 @@ def regions(name, text):
         while (brace := re.compile(r"[\s\\]*").match(text, after).end()) != after:
             after = brace
         if text[after] == "{":
-            is_status = re.search(r"\bint\s+$", text[: m.start()]) is not None
-            yield from _values(m[1], text, after, matching(text, after), is_status)
+            is_value = re.search(r"\b(?:V|T|double)\s+$", text[: m.start()]) is not None
+            yield from _values(m[1], text, after, matching(text, after), is_value)
 
 
 def _columns(text):
@@ -239,14 +243,14 @@ def _columns(text):
             yield row, parts[COLUMNS[m[1]]] + 1, end, True
 
 
-def _values(function, text, begin, end, is_status):
-    """The right-hand sides of a function's body, and what it returns or stores."""
+def _values(function, text, begin, end, is_value):
+    """The right-hand sides of a function's body, what it stores, and returns if `is_value`."""
     declared = {}  # name -> type
     start = begin + 1
     for m in _statement_ends(text, begin + 1, end - 1):
         statement = _Statement(text, start, m)
         start = m + 1
-        if not (is_status and statement.returns):
+        if is_value or not statement.returns:
             yield from statement.values(function, declared)
 
 
@@ -284,6 +288,8 @@ class _Statement:
             comma = self._commas(depth=1)[0]
             ends = [*self._commas(depth=1)[1:], self.tokens[-1].start()]
             yield function, comma + 1, ends[0], True
+        elif words[:4] == ["TN", "(", "store", ")"]:  # (stream, where, what, ...)
+            yield function, self._commas(depth=1)[1] + 1, self._commas(depth=1)[2], True
         elif words[0] == "TN" and "=" not in words:
             yield function, self.tokens[0].start(), self.end, False
         elif words[0] in TYPES or (
@@ -461,7 +467,7 @@ def _changed_call(name, parts):
         yield f"({b}) + ({c})"
         yield c
     elif NEGATED.match(name):
-        yield f"{name}(-({parts[0]}))"
+        yield f"{name}({', '.join([f'-({parts[0]})', *parts[1:]])})"
         if name != "v_times_gauss":
             yield parts[0]
 
