@@ -32,7 +32,7 @@ writes = 0
 class Array(kernels.ArrayBase, Value):
     """A view of memory: `size` elements of one dtype in a grid of a given shape.
 
-    The fields stand in csrc/array.c, where small arrays are made quickly; they are read from
+    The fields stand in csrc/array.h, where C makes small arrays quickly; they are read from
     here, but never set: another shape is another Array.
 
     Attributes

@@ -199,7 +199,8 @@ def fit(
     elif validation_data is not None:
         validation_data, _ = _checked_pair("validation_data", validation_data)
     metrics = _named(() if metrics is None else metrics)
-    flag("fit", "progress", progress), flag("fit", "replay", replay)
+    flag("fit", "progress", progress)
+    flag("fit", "replay", replay)
     if resume is not None and not isinstance(resume, (str, Path)):
         raise TypeError(f"fit: resume must be a path, not {resume!r}")
     clip = _clipper(clip)
