@@ -213,6 +213,7 @@ CASES = [
     (lambda: tga.linear(F, F.T, V), ValueError, ["linear", "(2, 3)", "(3, 2)"]),
     (lambda: tga.linear(F, F, V), ValueError, ["linear", "b is (3,)", "(2,)"]),
     (lambda: tga.linear(Z, F, V), ValueError, ["linear", "()"]),
+    (lambda: V.linear(F, None), TypeError, ["linear", "an input must be a Tensor", "None"]),
     (lambda: V.dot(F), ValueError, ["dot", "(3,)", "(2, 3)", "vectors", "matmul"]),
     (lambda: V.dot(V[:2]), ValueError, ["dot", "(3,)", "(2,)"]),
     (lambda: F.outer(V), ValueError, ["outer", "(2, 3)", "vectors"]),

@@ -5,7 +5,8 @@ compiled extension, hands out memory, chooses the instruction set and the number
 of threads, and turns a status of C into an exception.  The kernels themselves
 are re-exported as they are (``lib.tga_...``): the callers in ``ops/`` have
 checked shapes and dtypes by then, and nothing is checked twice.  For the plain cases of
-what small nets are made of there are shortcuts, ``lib.quick_...``: see csrc/shortcuts.c.
+what small nets are made of there are shortcuts, ``lib.quick_...``: see csrc/shortcuts.c,
+eager.c and step.c.
 """
 
 import os

@@ -976,7 +976,7 @@ def _unary(op, x, attrs=_NO_ATTRS):
         return result
     array = x.array
     y = op.forward(array, **attrs) if attrs else op.forward(array)
-    tensor = _new(Tensor)  # _wrap, written out: every op comes by here
+    tensor = _new(Tensor)  # _wrap, written out: views and many other ops come by here
     tensor.array = y
     node = x.node
     if node is not None and graph.mode.recording and y.dtype.is_float:
@@ -991,19 +991,7 @@ def _ternary(op, x, y, z):
     """Apply an op of three Tensors."""
     if (result := lib.quick_apply(op.known, op, _NO_ATTRS, x, y, z)) is not None:
         return result
-    a, b, c = x.array, y.array, z.array
-    if a.dtype is not b.dtype or b.dtype is not c.dtype:
-        return apply(op, (x, y, z), _NO_ATTRS)
-    result = op.forward(a, b, c)
-    p, q, r = x.node, y.node, z.node
-    node = None
-    if (p is not None or q is not None or r is not None) and graph.mode.recording:
-        saved = op.keep(result, a, b, c)
-        node = graph.Node(op, (p, q, r), saved, _NO_ATTRS, _array.writes)
-    tensor = _new(Tensor)
-    tensor.array = result
-    tensor.node = node
-    return tensor
+    return apply(op, (x, y, z), _NO_ATTRS)
 
 
 def _binary(op, x, y, attrs=_NO_ATTRS):
