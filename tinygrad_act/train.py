@@ -468,7 +468,8 @@ class Run:
         Raises
         ------
         ValueError
-            If it is the checkpoint of another model or optimizer; callbacks may change.
+            If it is the checkpoint of another model or optimizer, or lacks something: both are
+            then as they were.  The callbacks need not be those of the checkpoint.
         """
         state = checkpoint.load(path)
         no_checkpoint = f"fit: {path} is no checkpoint of a training"
@@ -482,20 +483,23 @@ class Run:
             raise ValueError(f"{no_checkpoint}: {error}") from None
         if lengths or not isinstance(epoch, int) or epoch < 0:
             raise ValueError(f"{no_checkpoint}: its history is not of {epoch} epochs")
-        before = self.model.state_dict()
-        self.model.load_state_dict(state["model"])
+        before = self.model.state_dict(), self.optimizer.state_dict()
         try:
+            self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
-        except (TypeError, ValueError):
-            self.model.load_state_dict(before)
+            self._restore_callbacks(path, state.get("callbacks", {}))
+            default_generator.set_state((key, drawn))
+        except Exception:
+            self.model.load_state_dict(before[0])
+            self.optimizer.load_state_dict(before[1])
             raise
-        default_generator.set_state((key, drawn))
         self.epoch, self.history = epoch, History(history)
-        callbacks = state.get("callbacks", {})
+
+    def _restore_callbacks(self, path, states):
         for name, callback in self._named_callbacks():
-            if name in callbacks:
+            if name in states:
                 try:
-                    callback.load_state_dict(callbacks[name])
+                    callback.load_state_dict(states[name])
                 except KeyError as error:
                     raise ValueError(f"fit: {path}: the state of {name} has no {error}") from None
 
