@@ -420,6 +420,7 @@ def test_works_a_parameter_changed_between_calls(change):
     """A call copies no parameter in that nobody has written to since the last; see csrc/step.c."""
     costs = []
     for captured in (True, False):
+        tga.manual_seed(0)
         net, _, function = regression(nn.Linear(2, 1))
         step = capture(function) if captured else function
         found = []
@@ -476,6 +477,32 @@ def test_works_a_call_after_one_that_failed():
     assert [p.tolist() for p in net.parameters()] == before
     expected = tga.cross_entropy(net(DATA), right).item()
     assert step(right).item() == expected
+
+
+def test_works_a_call_after_an_epoch_that_was_refused():
+    """An epoch lets the plan of calls go, with the parameters in it: the next must get them."""
+    costs = []
+    for refused in (True, False):
+        net = nn.Linear(2, 1, initialize=nn.init.zeros)
+        optimizer = optim.SGD(net.parameters(), lr=0.01)
+
+        def function(x, net=net, optimizer=optimizer):
+            optimizer.zero_grad()
+            y = net(x)
+            cost = (y - 1.0).square().mean()
+            cost.backward()
+            optimizer.step()
+            return cost, y.T
+
+        step, rows = capture(function), DATA.shape[0]
+        found = []
+        for _ in range(2):
+            found += [step(DATA)[0].item() for _ in range(4)]
+            if refused:
+                with pytest.raises(ValueError, match="epoch: a result of shape .* for the last"):
+                    step.epoch([tga.ones(2 * rows + 1, 2)], rows)
+        costs.append([*found, step(DATA)[0].item(), net.weight.tolist()])
+    assert costs[0] == costs[1]
 
 
 def test_works_a_learning_rate_changed_between_replays():

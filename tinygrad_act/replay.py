@@ -84,6 +84,7 @@ class Captured:
     def release_plan(self):
         """Let the plan of the step alone go, with its memory: epochs have another."""
         self._plan = self._quick = None
+        self._last_write = -1  # another plan has nothing of what this one was told
         kernels.release_pool()
 
     def make_plan(self, before=()):
