@@ -54,6 +54,7 @@ def _example():
     if importlib.util.find_spec("matplotlib"):
         with tempfile.TemporaryDirectory() as out:
             code = f"import sys, runpy; sys.argv = ['xor.py', '--out', {out!r}]; "
+            code += f"sys.path.insert(0, {str(EXAMPLE.parent)!r}); "  # as where a file is run
             code += f"runpy.run_path({str(EXAMPLE)!r}, run_name='__main__')"
             yield Case(PICTURE, seconds_of_process(code))
 
