@@ -111,8 +111,8 @@ void tga_note_write(State *state, PyObject *number);
 typedef PyObject *Shortcut(PyObject *module, PyObject *const *args, Py_ssize_t count);
 Shortcut quick_unary, quick_unary_backward, quick_binary, quick_add_to, quick_softmax,
     quick_softmax_backward, quick_glu, quick_glu_backward, quick_maxout, quick_maxout_backward,
-    quick_sum, quick_sum_backward, quick_take, quick_permute, quick_permute_backward, quick_matmul, quick_matmul_backward,
-    quick_linear, quick_linear_backward;
+    quick_sum, quick_sum_backward, quick_take, quick_permute, quick_permute_backward, quick_matmul,
+    quick_matmul_backward, quick_linear, quick_linear_backward;
 
 extern PyMethodDef tga_shortcuts[];
 

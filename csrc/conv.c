@@ -15,8 +15,6 @@
 #define BAND_PIXELS 64
 /* Sums of so few steps are left to conv_narrow. */
 #define FEW_STEPS 32
-/* Rows of a tile of conv_narrow. */
-#define NARROW_ROWS 8
 /* For the gradient of w, images of fewer channels are laid out once for each tap, if that
  * takes no more than LAID_OUT_BYTES of the L2 cache. */
 #define FEW_CHANNELS 8
@@ -151,7 +149,7 @@ static void images_of(void *context, int64_t begin, int64_t end)
     product *c = context;
     const tga_conv *g = &c->g;
     /* A tile of conv_narrow may reach beyond the image. */
-    const int64_t elements = c->narrow ? g->ci * g->layout.plane + NARROW_ROWS * g->layout.pitch +
+    const int64_t elements = c->narrow ? g->ci * g->layout.plane + TGA_CONV_NARROW_ROWS * g->layout.pitch +
                                              2 * c->nr
                                        : g->band * g->across.out * c->nr;
     char *workspace = tga_alloc((size_t)elements * c->size);
@@ -178,6 +176,37 @@ static void images_of(void *context, int64_t begin, int64_t end)
     tga_free(workspace);
 }
 
+/* Whether some pixels see less than all taps. */
+static bool is_cut(const tga_conv_axis *a)
+{
+    for (int64_t t = 0; t < a->taps; t++)
+        if (a->tap[t].first > 0 || a->tap[t].last < a->out)
+            return true;
+    return false;
+}
+
+static bool all_finite(int64_t n, size_t size, const void *w)
+{
+    int wrong = 0; /* without an early end, so that it takes vectors */
+    if (size == sizeof(float))
+        for (int64_t i = 0; i < n; i++)
+            wrong |= !(((const float *)w)[i] * 0 == 0);
+    else
+        for (int64_t i = 0; i < n; i++)
+            wrong |= !(((const double *)w)[i] * 0 == 0);
+    return !wrong;
+}
+
+/* Whether pixels take the lanes.  conv_narrow sees zeros beyond the border, where conv_wide sees
+ * nothing: with an infinite weight that would not be the same. */
+static bool is_narrow(const product *c)
+{
+    const tga_conv *g = &c->g;
+    const int64_t weights = c->groups * (int64_t)(c->w_group / c->size);
+    return (4 * g->co <= c->nr || g->steps <= FEW_STEPS) &&
+           ((!is_cut(&g->down) && !is_cut(&g->across)) || all_finite(weights, c->size, c->w));
+}
+
 /* g's axes and its place in y are set; the rest follows from them. */
 static void multiply(product *c)
 {
@@ -185,14 +214,14 @@ static void multiply(product *c)
     g->steps = g->ci * g->down.taps * g->across.taps;
     g->band = g->y_whole ? max64(1, BAND_PIXELS / g->across.out) : 1;
     g->image_bytes = (size_t)(g->ci * g->down.in * g->across.in) * c->size;
-    c->narrow = 4 * g->co <= c->nr || g->steps <= FEW_STEPS;
+    c->narrow = is_narrow(c);
     int64_t row = g->across.in, plane = g->down.in * row;
     if (c->narrow) {
         g->layout = layout_of(g->ci, &g->down, &g->across, g->across.step);
         row = g->layout.step * g->layout.width;
         plane = g->layout.plane;
     }
-    const int64_t width = c->narrow ? NARROW_ROWS : c->nr;
+    const int64_t width = c->narrow ? TGA_CONV_NARROW_ROWS : c->nr;
     c->pack_group = (size_t)(div_up(g->co, width) * width * g->steps) * c->size;
     int64_t *offset = tga_alloc((size_t)(g->steps + 1) * sizeof(int64_t));
     c->pack = tga_alloc((size_t)c->groups * c->pack_group + 1);

@@ -30,13 +30,14 @@
  * pixels of gx that leave the same remainder by s are seen through the same taps: there
  * are s x s such passes, each over its own taps.
  *
- * Padding is nowhere in memory: a pixel near the border is summed over those taps alone
- * that are inside.  So steps are ordered by tap columns, then tap rows, then channels:
+ * In these padding is nowhere in memory: a pixel near the border is summed over those taps
+ * alone that are inside.  So steps are ordered by tap columns, then tap rows, then channels:
  * those that a pixel skips are then few pieces.  A piece goes on with the sums of the one
  * before, and each element of y and gx is one chain of fma over its steps in their order.
  *
  * Results of few channels would leave most lanes empty, and sums of few steps take less time
- * than their turning round.  Then pixels take the lanes; see conv_narrow.
+ * than their turning round.  Then pixels take the lanes; see conv_narrow.  That, and backward w,
+ * lay an image out with zeros around it where the window reaches beyond it.
  */
 #ifndef TGA_CONV_TMPL_H
 #define TGA_CONV_TMPL_H
@@ -371,7 +372,7 @@ static ALWAYS_INLINE void TN(conv_few)(const int mr, const int nv, const int by_
     image += i * g->layout.pitch + j;
     w += c * g->steps;
     y += c * g->y_plane;
-    V acc[8][2];
+    V acc[TGA_CONV_NARROW_ROWS][2];
     GEMM_UNROLL
     for (int r = 0; r < mr; r++)
         GEMM_UNROLL
@@ -405,7 +406,7 @@ static ALWAYS_INLINE void TN(conv_few)(const int mr, const int nv, const int by_
 static void TN(conv_narrow)(const tga_conv *g, const void *image, const void *pack,
                             const void *bias, void *y)
 {
-    const int64_t columns = g->across.out, nv = columns > VL ? 2 : 1, mr = 8 / nv;
+    const int64_t columns = g->across.out, nv = columns > VL ? 2 : 1, mr = TGA_CONV_NARROW_ROWS / nv;
     const int by_channels = g->co > 1;
     for (int64_t c = 0; c < g->co; c += by_channels ? mr : 1)
         for (int64_t i = 0; i < g->down.out; i += by_channels ? 1 : mr)

@@ -13,16 +13,17 @@
  */
 
 #ifndef AHEAD
-#define AHEAD ((int64_t)(16384 / sizeof(T))) /* elements: far enough for memory to answer */
+#define AHEAD 16384 /* bytes: far enough for memory to answer */
 #endif
 
 /* Store a vector of the result; x1 and x2 are where the inputs stand, or both the same. */
 static ALWAYS_INLINE void TN(store)(int stream, T *y, V vy, const T *x1, const T *x2)
 {
     if (stream) {
-        __builtin_prefetch(x1 + AHEAD);
+        /* as numbers: a pointer must not leave its array, not even to ask for memory */
+        __builtin_prefetch((const void *)((uintptr_t)x1 + AHEAD));
         if (x2 != x1)
-            __builtin_prefetch(x2 + AHEAD);
+            __builtin_prefetch((const void *)((uintptr_t)x2 + AHEAD));
         v_stream(y, vy);
     } else {
         v_store(y, vy);

@@ -133,6 +133,8 @@ typedef struct {
 /* conv: one group of channels of one image, as conv.c hands it to the kernels; see
  * conv.tmpl.h.  A tap is a place in the window. */
 
+#define TGA_CONV_NARROW_ROWS 8 /* of a tile of conv_narrow */
+
 /* Along one axis pixels [first, last) of the result see through the tap `place` of the
  * window place pixel * step + shift of the image, which is one of [0, in). */
 typedef struct {

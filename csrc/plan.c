@@ -126,19 +126,18 @@ int tga_plan_add_copy(tga_plan *plan, const tga_plan_copy *copy)
         for (int64_t j = 0; j < c->columns; j++)                                                   \
             memcpy(to + j * c->to_column, from + j * c->from_column, size);
 
-/* Short rows: each is copied in one piece of WIDE bytes, more than it has, as long as the rest of
- * the matrix takes what is too much; the rows after it then write that again. */
-#define WIDE 32
+/* Rows of WIDE bytes, of which `length` are used, to rows without gaps: each is copied in one piece,
+ * as long as the rows after it take what is too much; they then write that again. */
+#define WIDE ((int64_t)(TGA_ROW * sizeof(float)))
 static void copy_short_rows(const tga_plan_copy *c, char *to, const char *from)
 {
-    const size_t length = (size_t)(c->columns * c->size);
-    int64_t rows = c->rows;
-    const char *last = to + (rows - 1) * c->to_row + (int64_t)length - WIDE;
-    for (; rows > 0 && to <= last; rows--, to += c->to_row, from += c->from_row)
-        memcpy(to, from, WIDE);
-    for (; rows > 0; rows--, to += c->to_row, from += c->from_row)
-        for (size_t i = 0; i < length; i += 4)
-            memcpy(to + i, from + i, 4);
+    const int64_t length = c->columns * c->size, all = c->rows * length;
+    int64_t at = 0; /* in `to` */
+    for (; at + WIDE <= all; at += length, from += WIDE)
+        memcpy(to + at, from, (size_t)WIDE);
+    for (; at < all; at += length, from += WIDE)
+        for (int64_t i = 0; i < length; i += 4)
+            memcpy(to + at + i, from + i, 4);
 }
 
 static void copy_elements(const tga_plan_copy *c, char *to, const char *from)
@@ -147,8 +146,9 @@ static void copy_elements(const tga_plan_copy *c, char *to, const char *from)
     const int in_one = c->to_column == c->size && c->from_column == c->size;
     if (in_one && c->rows == 1 && length == 4) { /* a cost, each step */
         memcpy(to, from, 4);
-    } else if (in_one && c->from_row == WIDE && c->to_row <= WIDE && c->size == 4) {
-        copy_short_rows(c, to, from); /* out of rows of TGA_ROW floats */
+    } else if (in_one && c->size == 4 && c->from_row == WIDE && c->to_row == length &&
+               length <= WIDE) {
+        copy_short_rows(c, to, from); /* out of rows of TGA_ROW floats, into rows without gaps */
     } else if (in_one && (c->rows == 1 || length > 64)) {
         for (int64_t i = 0; i < c->rows; i++, to += c->to_row, from += c->from_row)
             memcpy(to, from, (size_t)length);

@@ -2,8 +2,8 @@
  * calls the kernel.
  *
  * To Python, calling a kernel with a dozen arguments costs ten times the arithmetic on a few
- * numbers.  A shortcut takes arrays, and serves the plain case alone: floats of one dtype, in C
- * order, of shapes that fit.  Everything else it declines by returning None, before anything has
+ * numbers.  A shortcut takes arrays, and serves the plain case alone: floats of one dtype, of
+ * shapes that fit, in C order or, of matrices, turned.  Everything else it declines by returning None, before anything has
  * happened; the caller, in ops/, then goes the long way, which checks, explains and calls the same
  * kernel by tga.h.  So nothing here is needed for a result, and the tests compare both ways bit by
  * bit.

@@ -4,6 +4,8 @@
  * dtype, this makes
  *   name_rows_forward     y = activation(x @ w.T + b)
  *   name_rows_backward    the gradients of x, w and b
+ * and for each row of loss.def
+ *   name_rows_loss        the sum of the losses and the gradient of the predictions
  *
  * A net of five units spends its time on the ends of rows: five floats are no vector.  So a
  * captured step keeps a small matrix in rows of TGA_ROW = 8 elements, of which the last are not

@@ -346,8 +346,9 @@ char *tga_plan_memory(tga_plan *plan);
 int tga_plan_add(tga_plan *plan, int call, int64_t count, const int64_t *words);
 /* A copy of elements of 1, 4 or 8 bytes: rows x columns of them, each side with its own steps,
  * in bytes.  when: before the first step; there, too, but only if it changed since the last run
- * ended; before each step; after each; after the last.  `base`: -1, or which of the addresses given to a run is added to the outer side, which moves on by `advance`
- * bytes each step (or each recorded one); where that address is 0 nothing is copied. */
+ * ended; before each step; after each; after the last.  `base`: -1, or which of the addresses given
+ * to a run is added to the outer side, which moves on by `advance` bytes each step (or each
+ * recorded one); where that address is 0 nothing is copied. */
 enum tga_when { TGA_BEGIN, TGA_BEGIN_CHANGED, TGA_BEFORE, TGA_AFTER, TGA_END };
 typedef struct {
     int64_t when, base, advance, size, rows, columns;

@@ -225,6 +225,18 @@ def test_infinity_stays_where_it_is_seen(dtype, isa):
     assert (np.isnan(gx.numpy()[0, 0]) == touched).all()
 
 
+@pytest.mark.parametrize("channels", [(1, 1), (2, 3), (8, 8), (40, 70)], ids=str)
+def test_an_infinite_weight_does_not_meet_the_padding(channels, dtype, isa):
+    """What is beyond the border is no number, so that nothing is 0 times infinity there."""
+    inputs, outputs = channels
+    x = Tensor(np.ones((2, inputs, 5, 6), dtype), requires_grad=True)
+    w = Tensor(np.full((outputs, inputs, 3, 3), np.inf, dtype))
+    y = tga.conv2d(x, w, padding=1)
+    assert np.isposinf(y.numpy()).all()
+    (gx,) = grad(y, x, Tensor(np.ones(y.shape, dtype)))
+    assert np.isposinf(gx.numpy()).all()
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_nothing_beyond_the_operands_is_touched(isa, dtype):
     def work(report):
