@@ -167,7 +167,7 @@ class Plan:
         Written outside when a run ends: what has changed, and gradients.
     noted : collection of Buffer
         Those living outside of which every write leaves a number: they need no copy where
-        the caller of `once` knows that nobody has written to them.
+        `quick_step` of csrc/step.c sees that nobody has written to them.
     placements : collection of str
         "merge_updates": updates of many parameters become one, since all of them lie in one
         piece.  "in_place": the result of an elementwise call takes the place of an operand that
@@ -419,12 +419,6 @@ class Plan:
     def done(self):
         """How many steps are done since `begin`."""
         return lib.tga_plan_done(self._plan)
-
-    def once(self, bases):
-        """Begin, do one step, and end; raises as `run`."""
-        status = lib.tga_plan_once(self._plan, bases, False)
-        if status:
-            self.raise_for(status)
 
     def raise_for(self, status):
         """Raise what the op that has failed would raise in eager mode."""
