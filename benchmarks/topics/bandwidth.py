@@ -23,21 +23,25 @@ def tinygrad_act():
 
     for n in SIZES:
         x, leaf = (tga.uniform(n, low=-3.0, high=3.0, requires_grad=g) for g in (False, True))
-        ones = tga.ones(n)
+        other = tga.uniform(n, low=-3.0, high=3.0)
         for op in OPS:
             function = getattr(tga, op)
 
-            def both(function=function, leaf=leaf, ones=ones):
+            def both(function=function, leaf=leaf, other=other):
                 leaf.grad = None
-                function(leaf).backward(ones)
+                function(leaf).backward(other)
 
             yield Case(f"{op}, forward {n}", lambda f=function, x=x: f(x))
             yield Case(f"{op}, forward + backward {n}", both)
-        yield Case(f"add, forward {n}", lambda x=x, ones=ones: x + ones)
+        yield Case(f"add, forward {n}", lambda x=x, other=other: x + other)
 
 
 def limit():
-    """A copy forward; and a triad, which reads two arrays and writes a third, backward."""
+    """A copy forward; and a triad, which reads two arrays and writes a third, backward.
+
+    A median like ours, over arrays of such numbers as ours: neither the best moment of the
+    memory nor zeros, which some processors move faster.
+    """
     for n in SIZES:
         copy = 2 * FLOAT * n / greatest("copy", FLOAT * n)
         triad = 3 * FLOAT * n / greatest("triad", FLOAT * n)
