@@ -1,7 +1,7 @@
 /* plan.c: replay: the kernel calls of a training step, run again and again without Python.
  *
  * A plan is a list of calls with their arguments, memory for what the calls read and write, and
- * copies between that memory and the tensors outside.  Python writes it down (capture.py,
+ * copies between that memory and the tensors outside.  Python writes it down (recorder.py,
  * plan.py); here it runs.  A call goes to the very entry point that eager mode calls, so each
  * result has the bits that it would have there.
  */

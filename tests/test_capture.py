@@ -11,8 +11,7 @@ from oracle import same_bits, threads
 from strategies import OPS, by_name, calls, lay_out, leaf
 
 import tinygrad_act as tga
-from tinygrad_act import Tensor, capture, kernels, nn, optim
-from tinygrad_act.capture import CaptureError, ReplayMismatch
+from tinygrad_act import CaptureError, ReplayMismatch, Tensor, capture, kernels, nn, optim
 from tinygrad_act.passes import PASSES
 from tinygrad_act.plan import PLACEMENTS
 

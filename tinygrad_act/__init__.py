@@ -4,7 +4,6 @@ Read it in this order: ``graph.py``, ``scalar.py``, ``tensor.py``, one record in
 its row in ``csrc/``.
 """
 
-from .capture import CaptureError, ReplayMismatch, Step, capture
 from .creation import (
     arange,
     eye,
@@ -210,7 +209,13 @@ from .tensor import Tensor, from_dlpack, from_numpy, grad
 
 # An import takes no longer than it must: these are imported when first used.
 _MODULES = ("checkpoint", "data", "nn", "optim", "testing", "train", "transform")
-_TRANSFORMS = ("hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp")
+_NAMES = {
+    "recorder": ("CaptureError",),
+    "replay": ("ReplayMismatch",),
+    "step": ("Step", "capture"),
+    "transform": ("hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"),
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name):
@@ -218,15 +223,15 @@ def __getattr__(name):
 
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")
-    if name in _TRANSFORMS:
-        return getattr(import_module(f"{__name__}.transform"), name)
+    if name in _MODULE_OF:
+        return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     from .hints import PACKAGE, no_attribute
 
     raise no_attribute(f"module {__name__!r}", name, PACKAGE)
 
 
 def __dir__():
-    return sorted({*globals(), *_MODULES, *_TRANSFORMS})
+    return sorted({*globals(), *_MODULES, *_MODULE_OF})
 
 
 __version__ = "0.1.0"

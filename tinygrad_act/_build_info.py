@@ -7,18 +7,18 @@ a checksum: it tells the states of a working tree apart and defends against nobo
 """
 
 import os
-from zlib import crc32
+from _imp import source_hash as siphash  # always at hand; zlib or hashlib would take their time
 
 
 def source_hash(root: str | os.PathLike) -> str | None:
-    """8 hexadecimal digits for csrc/ and build.py below `root`; None where there are no sources."""
+    """16 hexadecimal digits for csrc/ and build.py below `root`; None where there is no source."""
     try:
         names = os.listdir(os.path.join(root, "csrc"))
         sources = [n for n in names if n.endswith((".c", ".h", ".def")) and not n.startswith(".")]
-        checksum = 0
+        hashes = b""
         for path in ["build.py", *(f"csrc/{name}" for name in sorted(sources))]:
             with open(os.path.join(root, path), "rb", buffering=0) as file:
-                checksum = crc32(file.read(), crc32(path.encode(), checksum))
+                hashes += siphash(0, path.encode()) + siphash(0, file.read())
     except FileNotFoundError:  # an installed wheel
         return None
-    return f"{checksum:08x}"
+    return siphash(0, hashes).hex()

@@ -4,8 +4,9 @@ The messages begin with `owner`, the name of what was called, and with the name 
 """
 
 from math import inf
-from numbers import Integral, Real
+from numbers import Real
 
+from .array import is_whole
 from .dtype import as_dtype
 
 
@@ -20,7 +21,7 @@ def whole(owner, name, value, least=None):
         If it is below.
     """
     wanted = "a whole number" if least is None else f"a whole number of at least {least}"
-    if isinstance(value, bool) or not isinstance(value, Integral):
+    if not is_whole(value):
         raise TypeError(f"{owner}: {name} must be {wanted}, not {value!r}")
     if least is not None and value < least:
         raise ValueError(f"{owner}: {name} must be {wanted}, not {value}")

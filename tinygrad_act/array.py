@@ -159,6 +159,15 @@ def normalized_axis(axis, ndim, op):
     return number % ndim
 
 
+def is_whole(value):
+    """Whether a value is an integer, of Python's or of NumPy's; bools are none."""
+    if type(value) is int:
+        return True
+    from numbers import Integral  # late: others are rare, and an import takes time
+
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 # ---- making arrays --------------------------------------------------------------------------
 
 

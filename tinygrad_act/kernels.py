@@ -12,8 +12,6 @@ eager.c and step.c.
 import os
 from _imp import create_dynamic, exec_dynamic
 from functools import lru_cache
-from importlib.machinery import ModuleSpec
-from types import SimpleNamespace
 
 from ._build_info import source_hash
 
@@ -31,14 +29,23 @@ except ImportError as error:
 ffi = _kernels.ffi
 
 # csrc/array.c is a module of its own in the same library
+ModuleSpec = type(__spec__)  # of importlib.machinery, which would take its time
 _array = create_dynamic(ModuleSpec(f"{__package__}._array", None, origin=_kernels.__file__))
 exec_dynamic(_array)
 ArrayBase = _array.ArrayBase
 
+
+
+class Library:
+    """Functions and numbers, as attributes."""
+
+
 # All that C offers, as plain attributes.  Callers write ``lib.tga_...`` at each call and keep no
-# other name for it: so capture.py can put itself between, and see every kernel that runs.  It
+# other name for it: so recorder.py can put itself between, and see every kernel that runs.  It
 # declines the shortcuts, for they call their kernel in C.
-lib = SimpleNamespace(**{name: getattr(_kernels.lib, name) for name in dir(_kernels.lib)})
+lib = Library()
+for _name in dir(_kernels.lib):
+    setattr(lib, _name, getattr(_kernels.lib, _name))
 for _name in dir(_array):
     if _name.startswith(("array_", "quick_", "unchanged", "known")):
         setattr(lib, _name, getattr(_array, _name))
@@ -56,7 +63,7 @@ POINTERS = ffi.typeof("void *[]")
 ADDRESS = ffi.typeof("char *")
 
 
-recorder = None  # of the capture that is under way, if there is one: see capture.py
+recorder = None  # of the capture that is under way, if there is one: see recorder.py
 
 
 def refuse_in_capture(what):

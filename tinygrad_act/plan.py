@@ -1,6 +1,6 @@
 """plan.py: the kernel calls of one training step as data, with a place in memory for each buffer.
 
-`capture.py` writes down which entry points of C a step called, and on which buffers; `passes.py`
+`recorder.py` writes down which entry points of C a step called, and on which buffers; `passes.py`
 makes the list shorter.  A `Plan` gives each buffer a place in memory of its own, hands the list
 to csrc/plan.c, which runs it, and can be printed.
 """

@@ -15,11 +15,13 @@ from pathlib import Path
 
 from . import checkpoint, optim
 from .arguments import flag, function, number, whole
-from .capture import CaptureError, ReplayMismatch, capture
 from .data import batches, check_batch_size, checked_rows, permutation
 from .graph import no_grad
 from .nn import Module, evaluating
 from .ops.random import default_generator
+from .recorder import CaptureError
+from .replay import ReplayMismatch
+from .step import capture
 from .tensor import Tensor
 
 

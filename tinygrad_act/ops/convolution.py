@@ -13,9 +13,8 @@ than 0 at the bottom or right leaves rows or columns out.
 
 from functools import lru_cache
 from math import prod
-from numbers import Integral
 
-from ..array import contiguous, empty
+from ..array import contiguous, empty, is_whole
 from ..op import General, kernels, needs_float, register
 from . import nested
 from .absent import ComposedWithAbsent, GeneralWithAbsent
@@ -27,10 +26,6 @@ lib = kernels.lib
 # ---- where the window goes ------------------------------------------------------------------
 
 
-def _is_whole(value):
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
 def pair(value, name, op, least, ndim=2):
     """A number, or one for each axis, as a tuple.
 
@@ -40,7 +35,7 @@ def pair(value, name, op, least, ndim=2):
         If it is neither, or a number is below `least`.
     """
     numbers = tuple(value) if isinstance(value, (tuple, list)) else (value,) * ndim
-    if len(numbers) != ndim or not all(map(_is_whole, numbers)):
+    if len(numbers) != ndim or not all(map(is_whole, numbers)):
         wanted = "an integer" if ndim == 1 else f"an integer or {ndim} of them"
         raise TypeError(f"{op}: {name} must be {wanted}, not {value!r}")
     if any(number < least for number in numbers):
@@ -170,7 +165,7 @@ def _backward_window(op, out, size, stride, padding, output_padding, dilation):
 
 
 def _check_groups(op, groups, **channels):
-    if not _is_whole(groups) or groups < 1:
+    if not is_whole(groups) or groups < 1:
         raise ValueError(f"{op}: groups must be an integer of at least 1, not {groups!r}")
     for name, count in channels.items():
         if count % groups:

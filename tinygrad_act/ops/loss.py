@@ -6,7 +6,6 @@ element.  The mean of nothing is nan.
 """
 
 from math import nan
-from numbers import Integral
 
 from ..array import (
     Array,
@@ -18,6 +17,7 @@ from ..array import (
     from_python,
     full,
     is_numpy,
+    is_whole,
 )
 from ..dtype import int64, uint8
 from ..op import Attr, General, evaluate, general, kernels, needs_float, pair, register, unbroadcast
@@ -396,7 +396,7 @@ def _check_classes(op, x, labels, ignore_index):
         raise ValueError(
             f"{op}: x is {x.shape} but labels are {labels.shape}: they must be {expected}"
         )
-    if isinstance(ignore_index, bool) or not isinstance(ignore_index, Integral):
+    if not is_whole(ignore_index):
         raise TypeError(f"{op}: ignore_index must be an integer, not {ignore_index!r}")
 
 

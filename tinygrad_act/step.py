@@ -1,4 +1,4 @@
-"""capture: write one training step down, and run it again and again in C, without Python.
+"""A captured step: write one training step down, and run it again and again in C, without Python.
 
     step = capture(train_step)
     costs = step.replay(10_000)
