@@ -23,10 +23,11 @@ def test_what_is_meant_is_named_and_there(owner, name, hint):
     with pytest.raises(AttributeError, match=f"no attribute {name!r}; here it is ") as raised:
         getattr(owner, name)
     assert hint in str(raised.value)
-    if re.match(r"x\b", hint):  # an expression or a statement in which x is the tensor
+    if re.match(r"[-(]?x\b", hint):  # an expression or a statement in which x is the tensor
         return
-    place = tga if hint.startswith("tinygrad_act.") else owner
-    for part in re.match(r"(?:tinygrad_act\.)?([\w.]+)", hint)[1].split("."):
+    package, path = re.match(r"(tinygrad_act\.|numpy\.)?([\w.]+)", hint).groups()
+    place = {"tinygrad_act.": tga, "numpy.": np, None: owner}[package]
+    for part in path.split("."):
         place = getattr(place, part)
 
 

@@ -259,6 +259,8 @@ METHODS = [op for op in OPS if callable(getattr(Tensor, op.name, None))]
 @pytest.mark.parametrize("op", METHODS, ids=by_name)
 def test_method_has_the_records_attributes_and_defaults(op):
     parameters = list(inspect.signature(getattr(Tensor, op.name)).parameters.values())[1:]
+    if parameters and parameters[-1].kind is inspect.Parameter.VAR_KEYWORD:
+        assert parameters.pop().name == "wrong"  # keywords that the record does not have
     others, given = parameters[: len(op.inputs) - 1], parameters[len(op.inputs) - 1 :]
     assert len(others) == len(op.inputs) - 1
     assert all(p.default is p.empty for p in others)

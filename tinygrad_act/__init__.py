@@ -4,6 +4,7 @@ Read it in this order: ``graph.py``, ``scalar.py``, ``tensor.py``, one record in
 its row in ``csrc/``.
 """
 
+from . import array, tensor
 from .creation import (
     arange,
     eye,
@@ -206,6 +207,16 @@ from .ops.shape import (
 )
 from .scalar import Scalar
 from .tensor import Tensor, from_dlpack, from_numpy, grad
+
+
+class _Module(type(tensor)):
+    """Elsewhere the functions that make tensors have the names of these modules."""
+
+    def __call__(self, *_, **__):
+        raise TypeError(f"{self.__name__} is a module; write tinygrad_act.Tensor(...)")
+
+
+array.__class__ = tensor.__class__ = _Module
 
 # An import takes no longer than it must: these are imported when first used.
 _MODULES = ("checkpoint", "data", "nn", "optim", "testing", "train", "transform")

@@ -192,7 +192,11 @@ def _pack(flat, dtype):
     if dtype is bool_:
         flat = [bool(item) for item in flat]
     elif not dtype.is_float:
-        flat = [int(item) for item in flat]
+        try:
+            flat = [int(item) for item in flat]
+        except (OverflowError, ValueError):
+            wrong = next(x for x in flat if isinstance(x, float) and not math.isfinite(x))
+            raise ValueError(f"{wrong} is no integer, and does not fit {dtype}") from None
     try:
         return struct.pack(f"{len(flat)}{dtype.format}", *flat)
     except OverflowError:  # beyond float32: becomes infinite, as in a cast
@@ -267,6 +271,8 @@ def from_python(data, dtype=None):
     TypeError, ValueError
         For anything that is no number, and for ragged lists.
     """
+    if isinstance(data, range):
+        data = list(data)
     shape = _shape_of_nested(data)
     flat = []
     _flatten(data, shape, 0, flat)
@@ -289,7 +295,13 @@ def _as_python_number(item):
     value = getattr(item, "item", None)  # a NumPy scalar, or a tensor of one element
     if callable(value) and getattr(item, "shape", None) == ():
         return _as_python_number(value())
-    raise TypeError(f"Tensor: data must be numbers, but there is {item!r}")
+    if hasattr(item, "shape"):
+        raise TypeError(
+            f"Tensor: data must be numbers, but in a list stands {type(item).__name__} of shape "
+            f"{item.shape}; join Tensors with stack, arrays with numpy.stack"
+        )
+    hint = "; write list(...) around it" if hasattr(item, "__next__") else ""
+    raise TypeError(f"Tensor: data must be numbers, but there is {item!r}{hint}")
 
 
 def is_numpy(x):

@@ -6,12 +6,12 @@ said otherwise.
 
 import math
 
-from .array import checked_shape, convert, copy_into, empty, index_view, number, reshape
+from .array import checked_shape, convert, copy_into, empty, index_view, is_numpy, number, reshape
 from .array import full as full_array
 from .dtype import as_dtype, float32, int64
 from .op import kernels
 from .ops import random
-from .tensor import _spread, _wrap
+from .tensor import Tensor, _spread, _wrap
 
 lib = kernels.lib
 
@@ -23,10 +23,24 @@ def _made(array, requires_grad):
     return tensor
 
 
+def _number(op, wanted, value):
+    """A number of Python's own; NumPy's are turned into one."""
+    if is_numpy(value) and value.ndim == 0:
+        value = value.item()
+    if not isinstance(value, (float, int)):
+        raise TypeError(f"{op}: {wanted}, not {value!r}")
+    return value
+
+
+def _shape_of(op, x):
+    if not isinstance(x, Tensor) and not is_numpy(x):
+        raise TypeError(f"{op}: x must be a Tensor or a NumPy array, not {x!r}")
+    return x.shape
+
+
 def full(shape, value, dtype=float32, requires_grad=False):
     """A Tensor of `shape` with every element `value`, a number."""
-    if not isinstance(value, (float, int)):
-        raise TypeError(f"full: value must be a number, not {value!r}")
+    value = _number("full", "value must be a number", value)
     return _made(full_array(shape, value, as_dtype(dtype)), requires_grad)
 
 
@@ -42,17 +56,19 @@ def ones(*shape, dtype=float32, requires_grad=False):
 
 def full_like(x, value, dtype=None, requires_grad=False):
     """A Tensor of the shape and, unless given, dtype of `x`, filled with a number."""
-    return full(x.shape, value, dtype or x.dtype, requires_grad)
+    return full(_shape_of("full_like", x), value, dtype or x.dtype, requires_grad)
 
 
 def zeros_like(x, dtype=None, requires_grad=False):
     """Zeros of the shape and, unless given, dtype of `x`."""
-    return zeros(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad)
+    shape = _shape_of("zeros_like", x)
+    return zeros(shape, dtype=dtype or x.dtype, requires_grad=requires_grad)
 
 
 def ones_like(x, dtype=None, requires_grad=False):
     """Ones of the shape and, unless given, dtype of `x`."""
-    return ones(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad)
+    shape = _shape_of("ones_like", x)
+    return ones(shape, dtype=dtype or x.dtype, requires_grad=requires_grad)
 
 
 def arange(start, stop=None, step=1, dtype=None, requires_grad=False):
@@ -77,9 +93,9 @@ def arange(start, stop=None, step=1, dtype=None, requires_grad=False):
     """
     if stop is None:
         start, stop = 0, start
+    wanted = "start, stop and step must be numbers"
+    start, stop, step = (_number("arange", wanted, bound) for bound in (start, stop, step))
     for bound in (start, stop, step):
-        if not isinstance(bound, (float, int)):
-            raise TypeError(f"arange: start, stop and step must be numbers, not {bound!r}")
         if isinstance(bound, float) and not math.isfinite(bound):
             raise ValueError(f"arange: start, stop and step must be finite, not {bound!r}")
     if step == 0:

@@ -101,8 +101,9 @@ def _find(spec):
             name = numpy_dtype.name + (" (not native-endian)" if not numpy_dtype.isnative else "")
     if name in _BY_NAME:
         return _BY_NAME[name]
-    name = str(name or spec)
     remedy = "cast first, for example with a.astype('float32')"
+    if name is None:
+        name, remedy = str(spec), "write one of these"
     if name.startswith("complex"):
         remedy = "take a.real and a.imag apart"
     elif name.startswith(("int", "uint")):

@@ -5,6 +5,38 @@ The errors say how it is called here.  No second name is made for anything.
 
 TENSOR = {
     "view": "reshape(...)",
+    "view_as": "reshape(y.shape)",
+    "expand_as": "expand(y.shape)",
+    "type_as": "astype(y.dtype)",
+    "ravel": "flatten()",
+    "mm": "x @ y",
+    "bmm": "x @ y",
+    "mv": "x @ y",
+    "add": "x + y",
+    "sub": "x - y",
+    "mul": "x * y",
+    "div": "x / y",
+    "pow": "x ** y",
+    "neg": "-x",
+    "eq": "x == y",
+    "ne": "x != y",
+    "lt": "x < y",
+    "le": "x <= y",
+    "gt": "x > y",
+    "ge": "x >= y",
+    "floor_divide": "(x / y).floor()",
+    "masked_select": "x[mask]",
+    "dropout": "tinygrad_act.dropout(x, p)",
+    "grad_fn": "node",
+    "is_leaf": "x.node is None or x.node.op is None",
+    "nonzero": "numpy.nonzero(x.numpy())",
+    "unique": "numpy.unique(x.numpy())",
+    "median": "numpy.median(x.numpy())",
+    "fill": "fill_(value)",
+    "exp_": "x.copy_(x.exp())",
+    "relu_": "x.copy_(x.relu())",
+    "uniform_": "x.copy_(tinygrad_act.uniform(x.shape))",
+    "normal_": "x.copy_(tinygrad_act.randn(x.shape))",
     "dim": "ndim",
     "numel": "size",
     "nelement": "size",
@@ -39,6 +71,27 @@ PACKAGE = {
     "vstack": "concat",
     "hstack": "concat(..., axis=1)",
     "asarray": "Tensor",
+    "rand_like": "rand(x.shape)",
+    "randn_like": "randn(x.shape)",
+    "randint": "uniform(..., high=n).floor().astype('int64')",
+    "normal": "randn",
+    "seed": "manual_seed",
+    "mm": "matmul",
+    "bmm": "matmul",
+    "true_divide": "div",
+    "floor_divide": "floor(x / y)",
+    "mod": "remainder",
+    "double": "float64",
+    "long": "int64",
+    "is_tensor": "Tensor, in isinstance(x, Tensor)",
+    "allclose": "numpy.allclose(x, y)",
+    "equal": "numpy.array_equal(x, y)",
+    "array_equal": "numpy.array_equal(x, y)",
+    "gradcheck": "testing.gradcheck",
+    "compile": "capture",
+    "jit": "capture",
+    "functional": "tinygrad_act.relu and so on",
+    "random": "rand, randn, uniform and manual_seed",
     "as_tensor": "Tensor",
     "clip": "clamp",
     "power": "pow",
@@ -76,6 +129,31 @@ NN = {
     "functional": "tinygrad_act.conv2d and so on",
     "utils": "tinygrad_act.optim.clip_grad_norm_ and so on",
 }
+
+
+# What arguments are called here, where an op has one of these names.
+ARGUMENTS = {
+    "dim": ("axis",),
+    "dims": ("axes", "axis"),
+    "keepdim": ("keepdims",),
+    "start_dim": ("start_axis",),
+    "end_dim": ("end_axis",),
+    "dim0": ("axis0",),
+    "dim1": ("axis1",),
+    "unbiased": ("correction",),
+    "ddof": ("correction",),
+    "negative_slope": ("slope",),
+    "diagonal": ("k",),
+    "shifts": ("shift",),
+    "split_size": ("size",),
+}
+
+
+def no_argument(owner, name, known):
+    """The error for an argument of a name that is not among the `known` ones."""
+    right = next((other for other in ARGUMENTS.get(name, ()) if other in known), None)
+    hint = f"; it is called {right!r} here" if right else ""
+    return TypeError(f"{owner}: there is no attribute {name!r}{hint}")
 
 
 def no_attribute(owner, name, known):

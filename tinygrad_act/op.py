@@ -177,9 +177,7 @@ class Op:
         TypeError
             For an attribute that the op does not have.
         """
-        for name in attrs:
-            if name not in self.attrs:
-                raise TypeError(f"{self.name}: there is no attribute {name!r}{_hint(name)}")
+        refuse_unknown(self.name, attrs, self.attrs)
         return {**self.defaults, **attrs}
 
     def on_numbers(self, *inputs, **attrs):
@@ -204,9 +202,13 @@ def _keep_shapes(y, *inputs):
     return (y.shape, *[x.shape for x in inputs])
 
 
-def _hint(name):
-    right = {"dim": "axis", "keepdim": "keepdims", "dims": "axes"}.get(name)
-    return f"; it is called {right!r} here, as in NumPy" if right else ""
+def refuse_unknown(owner, given, known):
+    """Raise TypeError for a keyword that is not among the known ones."""
+    for name in given:
+        if name not in known:
+            from .hints import no_argument
+
+            raise no_argument(owner, name, known)
 
 
 def register(op):

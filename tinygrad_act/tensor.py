@@ -94,8 +94,8 @@ class Tensor:
         else:
             self.array = from_python(data, dtype)
         self.node = None
-        if requires_grad:
-            self.requires_grad = True
+        if requires_grad is not False:
+            self.requires_grad = requires_grad
 
     # ---- what it is -------------------------------------------------------------------------
 
@@ -131,6 +131,8 @@ class Tensor:
                 f"requires_grad: this tensor was computed, by {self.node.op.name}; "
                 f"use detach() for one without gradient"
             )
+        if not isinstance(wanted, (bool, int)):  # such as a dtype, which has another place
+            raise TypeError(f"requires_grad: must be True or False, not {wanted!r}")
         if wanted and not self.dtype.is_float:
             raise TypeError(
                 f"requires_grad: only float32 and float64 have gradients, not {self.dtype}; "
@@ -173,6 +175,8 @@ class Tensor:
 
         values = numpy.array2string(to_numpy(self.array), separator=", ", prefix="Tensor(")
         notes = f", dtype={self.dtype}"
+        if not self.size and self.shape != (0,):  # the brackets do not show it
+            notes = f", shape={self.shape}{notes}"
         if self.node is not None:
             op = self.node.op
             notes += ", requires_grad=True" if op is None else f", op={op.name}"
@@ -270,10 +274,18 @@ class Tensor:
         return format(self.item(), spec)
 
     def __float__(self):
-        return float(self.item())
+        return float(self._number("float"))
 
     def __int__(self):
-        return int(self.item())
+        return int(self._number("int"))
+
+    def _number(self, wanted):
+        if self.size != 1:
+            raise ValueError(
+                f"{wanted}: needs exactly one element, but the shape is {self.shape}; "
+                f"x.tolist() has the numbers of all"
+            )
+        return self.item()
 
     def __bool__(self):
         if self.size != 1:
@@ -311,6 +323,8 @@ class Tensor:
 
     def __setitem__(self, index, value):
         _refuse_if_recorded("indexed assignment", "where(mask, value, x)", self, value)
+        if isinstance(value, (list, tuple)):
+            value = Tensor(value, dtype=self.dtype)
         items = _index_items(index)
         if Array not in map(type, items):
             _write(_array.index_view(self.array, items, "setitem"), value, "setitem")
@@ -425,8 +439,18 @@ class Tensor:
     def __neg__(self):
         return _unary(arith.neg, self)
 
+    def __pos__(self):
+        return self
+
     def __abs__(self):
         return _unary(arith.abs_, self)
+
+    def __round__(self, digits=None):
+        if digits is not None:
+            raise TypeError(
+                f"round: to whole numbers only; write (x * 10**{digits}).round() / 10**{digits}"
+            )
+        return _unary(arith.round_, self)
 
     def __add__(self, other):
         return _binary(arith.add, self, other)
@@ -451,6 +475,14 @@ class Tensor:
 
     def __rtruediv__(self, other):
         return _binary(arith.div, other, self)
+
+    def __floordiv__(self, _):
+        raise TypeError(
+            "floor division: there is no x // y of Tensors; write (x / y).floor(), or of integers "
+            "(x.astype('float64') / y).floor().astype('int64')"
+        )
+
+    __rfloordiv__ = __divmod__ = __rdivmod__ = __floordiv__
 
     def __mod__(self, other):
         return _binary(arith.remainder, self, other)
@@ -685,8 +717,8 @@ class Tensor:
     def relu(self):
         return _unary(act.relu, self)
 
-    def leaky_relu(self, slope=0.01):
-        return _unary(act.leaky_relu, self, {"slope": slope})
+    def leaky_relu(self, slope=0.01, **wrong):
+        return _unary(act.leaky_relu, self, {"slope": slope}, wrong)
 
     def elu(self, alpha=1.0):
         return _unary(act.elu, self, {"alpha": alpha})
@@ -745,91 +777,91 @@ class Tensor:
     def rrelu(self, lower=0.125, upper=0.3333333333333333):
         return _unary(act.rrelu, self, {"lower": lower, "upper": upper})
 
-    def softmin(self, axis=-1):
-        return _unary(act.softmin, self, {"axis": axis})
+    def softmin(self, axis=-1, **wrong):
+        return _unary(act.softmin, self, {"axis": axis}, wrong)
 
-    def softmax(self, axis=-1):
-        return _unary(act.softmax, self, {"axis": axis})
+    def softmax(self, axis=-1, **wrong):
+        return _unary(act.softmax, self, {"axis": axis}, wrong)
 
-    def log_softmax(self, axis=-1):
-        return _unary(act.log_softmax, self, {"axis": axis})
+    def log_softmax(self, axis=-1, **wrong):
+        return _unary(act.log_softmax, self, {"axis": axis}, wrong)
 
     def prelu(self, w):
         return apply(act.prelu, (self, w), _NO_ATTRS)
 
-    def glu(self, axis=-1):
-        return _unary(act.glu, self, {"axis": axis})
+    def glu(self, axis=-1, **wrong):
+        return _unary(act.glu, self, {"axis": axis}, wrong)
 
     def maxout(self, pieces=2):
         return _unary(act.maxout, self, {"pieces": pieces})
 
     # ---- reductions -------------------------------------------------------------------------
 
-    def sum(self, axis=None, keepdims=False):
-        return _unary(reduction.sum_, self, {"axis": axis, "keepdims": keepdims})
+    def sum(self, axis=None, keepdims=False, **wrong):
+        return _unary(reduction.sum_, self, {"axis": axis, "keepdims": keepdims}, wrong)
 
-    def prod(self, axis=None, keepdims=False):
-        return _unary(reduction.prod_, self, {"axis": axis, "keepdims": keepdims})
+    def prod(self, axis=None, keepdims=False, **wrong):
+        return _unary(reduction.prod_, self, {"axis": axis, "keepdims": keepdims}, wrong)
 
-    def mean(self, axis=None, keepdims=False):
-        return _unary(reduction.mean, self, {"axis": axis, "keepdims": keepdims})
+    def mean(self, axis=None, keepdims=False, **wrong):
+        return _unary(reduction.mean, self, {"axis": axis, "keepdims": keepdims}, wrong)
 
-    def amax(self, axis=None, keepdims=False):
-        return _unary(reduction.amax, self, {"axis": axis, "keepdims": keepdims})
+    def amax(self, axis=None, keepdims=False, **wrong):
+        return _unary(reduction.amax, self, {"axis": axis, "keepdims": keepdims}, wrong)
 
-    def amin(self, axis=None, keepdims=False):
-        return _unary(reduction.amin, self, {"axis": axis, "keepdims": keepdims})
+    def amin(self, axis=None, keepdims=False, **wrong):
+        return _unary(reduction.amin, self, {"axis": axis, "keepdims": keepdims}, wrong)
 
-    def logsumexp(self, axis=None, keepdims=False):
-        return _unary(reduction.logsumexp, self, {"axis": axis, "keepdims": keepdims})
+    def logsumexp(self, axis=None, keepdims=False, **wrong):
+        return _unary(reduction.logsumexp, self, {"axis": axis, "keepdims": keepdims}, wrong)
 
-    def argmax(self, axis=None, keepdims=False):
-        return _unary(reduction.argmax, self, {"axis": axis, "keepdims": keepdims})
+    def argmax(self, axis=None, keepdims=False, **wrong):
+        return _unary(reduction.argmax, self, {"axis": axis, "keepdims": keepdims}, wrong)
 
-    def argmin(self, axis=None, keepdims=False):
-        return _unary(reduction.argmin, self, {"axis": axis, "keepdims": keepdims})
+    def argmin(self, axis=None, keepdims=False, **wrong):
+        return _unary(reduction.argmin, self, {"axis": axis, "keepdims": keepdims}, wrong)
 
-    def count_nonzero(self, axis=None, keepdims=False):
-        return _unary(reduction.count_nonzero, self, {"axis": axis, "keepdims": keepdims})
+    def count_nonzero(self, axis=None, keepdims=False, **wrong):
+        return _unary(reduction.count_nonzero, self, {"axis": axis, "keepdims": keepdims}, wrong)
 
-    def any(self, axis=None, keepdims=False):
-        return _unary(reduction.any_, self, {"axis": axis, "keepdims": keepdims})
+    def any(self, axis=None, keepdims=False, **wrong):
+        return _unary(reduction.any_, self, {"axis": axis, "keepdims": keepdims}, wrong)
 
-    def all(self, axis=None, keepdims=False):
-        return _unary(reduction.all_, self, {"axis": axis, "keepdims": keepdims})
+    def all(self, axis=None, keepdims=False, **wrong):
+        return _unary(reduction.all_, self, {"axis": axis, "keepdims": keepdims}, wrong)
 
-    def var(self, axis=None, correction=1, keepdims=False):
+    def var(self, axis=None, correction=1, keepdims=False, **wrong):
         attrs = {"axis": axis, "correction": correction, "keepdims": keepdims}
-        return _unary(reduction.var, self, attrs)
+        return _unary(reduction.var, self, attrs, wrong)
 
-    def std(self, axis=None, correction=1, keepdims=False):
+    def std(self, axis=None, correction=1, keepdims=False, **wrong):
         attrs = {"axis": axis, "correction": correction, "keepdims": keepdims}
-        return _unary(reduction.std, self, attrs)
+        return _unary(reduction.std, self, attrs, wrong)
 
-    def norm(self, p=2, axis=None, keepdims=False):
-        return _unary(reduction.norm, self, {"p": p, "axis": axis, "keepdims": keepdims})
+    def norm(self, p=2, axis=None, keepdims=False, **wrong):
+        return _unary(reduction.norm, self, {"p": p, "axis": axis, "keepdims": keepdims}, wrong)
 
-    def cumsum(self, axis=None, reverse=False):
-        return _unary(along.cumsum, self, {"axis": axis, "reverse": reverse})
+    def cumsum(self, axis=None, reverse=False, **wrong):
+        return _unary(along.cumsum, self, {"axis": axis, "reverse": reverse}, wrong)
 
-    def cumprod(self, axis=None):
-        return _unary(along.cumprod, self, {"axis": axis})
+    def cumprod(self, axis=None, **wrong):
+        return _unary(along.cumprod, self, {"axis": axis}, wrong)
 
-    def argsort(self, axis=-1, descending=False):
-        return _unary(along.argsort, self, {"axis": axis, "descending": descending})
+    def argsort(self, axis=-1, descending=False, **wrong):
+        return _unary(along.argsort, self, {"axis": axis, "descending": descending}, wrong)
 
-    def sort(self, axis=-1, descending=False):
-        return along.sort(self, axis=axis, descending=descending)
+    def sort(self, axis=-1, descending=False, **wrong):
+        return apply(along.sort, (self,), {"axis": axis, "descending": descending}, wrong)
 
-    def topk(self, k, axis=-1, largest=True):
+    def topk(self, k, axis=-1, largest=True, **wrong):
         """The k largest elements along an axis and their places: see `tinygrad_act.topk`."""
-        return along.topk(self, k, axis, largest)
+        return along.topk(self, k, axis, largest, **wrong)
 
-    def max(self, axis=None, keepdims=False):
-        return _unary(reduction.max_, self, {"axis": axis, "keepdims": keepdims})
+    def max(self, axis=None, keepdims=False, **wrong):
+        return _unary(reduction.max_, self, {"axis": axis, "keepdims": keepdims}, wrong)
 
-    def min(self, axis=None, keepdims=False):
-        return _unary(reduction.min_, self, {"axis": axis, "keepdims": keepdims})
+    def min(self, axis=None, keepdims=False, **wrong):
+        return _unary(reduction.min_, self, {"axis": axis, "keepdims": keepdims}, wrong)
 
     # ---- shape ------------------------------------------------------------------------------
 
@@ -844,73 +876,74 @@ class Tensor:
     def permute(self, *axes):
         return _unary(shapes.permute, self, {"axes": _spread(axes)})
 
-    def transpose(self, axis0=-2, axis1=-1):
-        return _unary(shapes.transpose, self, {"axis0": axis0, "axis1": axis1})
+    def transpose(self, axis0=-2, axis1=-1, **wrong):
+        return _unary(shapes.transpose, self, {"axis0": axis0, "axis1": axis1}, wrong)
 
     def expand(self, *shape):
         return _unary(shapes.expand, self, {"shape": _spread(shape)})
 
-    def squeeze(self, axis=None):
-        return _unary(shapes.squeeze, self, {"axis": axis})
+    def squeeze(self, axis=None, **wrong):
+        return _unary(shapes.squeeze, self, {"axis": axis}, wrong)
 
-    def unsqueeze(self, axis=0):
-        return _unary(shapes.unsqueeze, self, {"axis": axis})
+    def unsqueeze(self, axis=0, **wrong):
+        return _unary(shapes.unsqueeze, self, {"axis": axis}, wrong)
 
-    def flatten(self, start_axis=0, end_axis=-1):
-        return apply(shapes.flatten, (self,), {"start_axis": start_axis, "end_axis": end_axis})
+    def flatten(self, start_axis=0, end_axis=-1, **wrong):
+        attrs = {"start_axis": start_axis, "end_axis": end_axis}
+        return apply(shapes.flatten, (self,), attrs, wrong)
 
-    def swapaxes(self, axis0, axis1):
-        return apply(shapes.swapaxes, (self,), {"axis0": axis0, "axis1": axis1})
+    def swapaxes(self, axis0, axis1, **wrong):
+        return apply(shapes.swapaxes, (self,), {"axis0": axis0, "axis1": axis1}, wrong)
 
     def moveaxis(self, source, destination):
         return apply(shapes.moveaxis, (self,), {"source": source, "destination": destination})
 
-    def flip(self, axis=None):
-        return _unary(rearrange.flip, self, {"axis": axis})
+    def flip(self, axis=None, **wrong):
+        return _unary(rearrange.flip, self, {"axis": axis}, wrong)
 
-    def roll(self, shift, axis=None):
-        return apply(rearrange.roll, (self,), {"shift": shift, "axis": axis})
+    def roll(self, shift, axis=None, **wrong):
+        return apply(rearrange.roll, (self,), {"shift": shift, "axis": axis}, wrong)
 
     def tile(self, *reps):
         return apply(rearrange.tile, (self,), {"reps": _spread(reps)})
 
-    def repeat(self, repeats, axis=None):
-        return apply(rearrange.repeat, (self,), {"repeats": repeats, "axis": axis})
+    def repeat(self, repeats, axis=None, **wrong):
+        return apply(rearrange.repeat, (self,), {"repeats": repeats, "axis": axis}, wrong)
 
     def pad(self, width, mode="constant", value=0.0):
         return _unary(rearrange.pad, self, {"width": width, "mode": mode, "value": value})
 
-    def tril(self, k=0):
-        return _unary(rearrange.tril, self, {"k": k})
+    def tril(self, k=0, **wrong):
+        return _unary(rearrange.tril, self, {"k": k}, wrong)
 
-    def triu(self, k=0):
-        return _unary(rearrange.triu, self, {"k": k})
+    def triu(self, k=0, **wrong):
+        return _unary(rearrange.triu, self, {"k": k}, wrong)
 
-    def diagonal(self, offset=0, axis0=0, axis1=1):
+    def diagonal(self, offset=0, axis0=0, axis1=1, **wrong):
         attrs = {"offset": offset, "axis0": axis0, "axis1": axis1}
-        return _unary(rearrange.diagonal, self, attrs)
+        return _unary(rearrange.diagonal, self, attrs, wrong)
 
-    def split(self, size, axis=0):
+    def split(self, size, axis=0, **wrong):
         """Parts of a length along an axis, see `tinygrad_act.split`."""
-        return rearrange.split(self, size, axis)
+        return rearrange.split(self, size, axis, **wrong)
 
-    def chunk(self, chunks, axis=0):
+    def chunk(self, chunks, axis=0, **wrong):
         """So many parts along an axis, see `tinygrad_act.chunk`."""
-        return rearrange.chunk(self, chunks, axis)
+        return rearrange.chunk(self, chunks, axis, **wrong)
 
     # ---- indexing ---------------------------------------------------------------------------
 
-    def take(self, index, axis=None):
-        return apply(indexing.take, (self, index), {"axis": axis})
+    def take(self, index, axis=None, **wrong):
+        return apply(indexing.take, (self, index), {"axis": axis}, wrong)
 
-    def index_select(self, index, axis):
-        return apply(indexing.index_select, (self, index), {"axis": axis})
+    def index_select(self, index, axis, **wrong):
+        return apply(indexing.index_select, (self, index), {"axis": axis}, wrong)
 
-    def gather(self, index, axis):
-        return apply(indexing.gather, (self, index), {"axis": axis})
+    def gather(self, index, axis, **wrong):
+        return apply(indexing.gather, (self, index), {"axis": axis}, wrong)
 
-    def scatter_add(self, index, source, axis):
-        return apply(indexing.scatter_add, (self, index, source), {"axis": axis})
+    def scatter_add(self, index, source, axis, **wrong):
+        return apply(indexing.scatter_add, (self, index, source), {"axis": axis}, wrong)
 
     def masked_fill(self, mask, value):
         return apply(indexing.masked_fill, (self, mask), {"value": value})
@@ -926,9 +959,9 @@ class Tensor:
     def outer(self, other):
         return apply(linalg.outer, (self, other), _NO_ATTRS)
 
-    def trace(self, offset=0, axis0=0, axis1=1):
+    def trace(self, offset=0, axis0=0, axis1=1, **wrong):
         attrs = {"offset": offset, "axis0": axis0, "axis1": axis1}
-        return apply(linalg.trace, (self,), attrs)
+        return apply(linalg.trace, (self,), attrs, wrong)
 
     def linear(self, w, b):
         return _ternary(linalg.linear, self, w, b)
@@ -947,6 +980,8 @@ def _index_item(item):
         return item.array
     if isinstance(item, (list, tuple, bool)):
         return indexing.index_array(item)
+    if isinstance(item, range):
+        return indexing.index_array(list(item))
     if is_numpy(item) and (item.ndim or item.dtype.kind == "b"):
         return array_from_numpy(item)
     return item
@@ -970,8 +1005,10 @@ def _wrap(array, node):
     return tensor
 
 
-def _unary(op, x, attrs=_NO_ATTRS):
-    """Apply an op of one input."""
+def _unary(op, x, attrs=_NO_ATTRS, wrong=None):
+    """Apply an op of one input; `wrong` holds keywords that it does not have."""
+    if wrong:
+        op.complete(wrong)
     if (result := lib.quick_apply(op.known, op, attrs, x)) is not None:
         return result
     array = x.array
@@ -1004,6 +1041,7 @@ def _binary(op, x, y, attrs=_NO_ATTRS):
         except TypeError:
             if all(isinstance(v, (Tensor, *_NUMBERS)) or is_numpy(v) for v in (x, y)):
                 raise
+            _refuse_lists(op, x, y)
             return NotImplemented  # let the other operand try; else Python says it well
     a, b = x.array, y.array
     if a.dtype is not b.dtype:
@@ -1020,6 +1058,14 @@ def _binary(op, x, y, attrs=_NO_ATTRS):
 
 
 _NUMBERS = (float, int)
+
+
+def _refuse_lists(op, x, y):
+    for data, tensor in ((x, y), (y, x)):
+        # [0] * n repeats a list, where n is one integer
+        if isinstance(data, (list, tuple)) and not (op is arith.mul and tensor.shape == ()):
+            kind = type(data).__name__
+            raise TypeError(f"{op.name}: a Tensor meets a {kind}; make it one with Tensor(...)")
 
 
 def _operands(x, y):
@@ -1049,7 +1095,7 @@ _memory_of_array = attrgetter("memory")
 
 
 @interpreter(Tensor)
-def apply(op, inputs, attrs):
+def apply(op, inputs, attrs, wrong=None):
     """Apply an op to Tensors, numbers and NumPy arrays, and record it.
 
     Parameters
@@ -1059,12 +1105,16 @@ def apply(op, inputs, attrs):
         Its inputs; a number takes the dtype of the first float tensor it meets.
     attrs : dict
         All of its attributes.
+    wrong : dict, optional
+        Keywords that were given, but that it does not have.
 
     Raises
     ------
     TypeError, ValueError
         As the op says, before any kernel runs.
     """
+    if wrong:
+        op.complete(wrong)
     if op.composed:
         return _compose(op, inputs, attrs)
     if len(inputs) == 1:

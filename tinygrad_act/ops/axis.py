@@ -8,7 +8,7 @@ from math import prod
 from ..array import contiguous, empty, normalized_axis
 from ..array import reshape as reshape_view
 from ..dtype import int64
-from ..op import composed, general, kernels, shape_of
+from ..op import composed, general, kernels, refuse_unknown, shape_of
 from . import nested
 from .indexing import gather
 from .reduction import product_before
@@ -200,7 +200,7 @@ sort = composed(
 )
 
 
-def topk(x, k, axis=-1, largest=True):
+def topk(x, k, axis=-1, largest=True, **wrong):
     """The k largest elements along an axis, in descending order, and their places.
 
     Parameters
@@ -231,6 +231,7 @@ def topk(x, k, axis=-1, largest=True):
     >>> values.tolist(), indices.tolist()
     ([9.0, 5.0], [1, 2])
     """
+    refuse_unknown("topk", wrong, ("k", "axis", "largest"))
     axis = normalized_axis(axis, len(x.shape), "topk")
     if isinstance(k, bool) or not isinstance(k, int):
         raise TypeError(f"topk: k must be an integer, not {k!r}")

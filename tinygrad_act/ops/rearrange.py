@@ -16,7 +16,7 @@ from ..array import diagonal as diagonal_view
 from ..array import reshape as reshape_view
 from ..dtype import int64
 from ..formula import interpreter_of
-from ..op import composed, general, kernels, shape_of
+from ..op import composed, general, kernels, refuse_unknown, shape_of
 from . import nested
 from .arithmetic import where
 from .indexing import index_array, index_sum, take, zeros
@@ -518,7 +518,7 @@ diagonal_put = general(
 # ---- cut into parts -------------------------------------------------------------------------
 
 
-def split(x, size, axis=0):
+def split(x, size, axis=0, **wrong):
     """Cut x into parts along an axis; they are views.
 
     Parameters
@@ -546,6 +546,7 @@ def split(x, size, axis=0):
     >>> [part.tolist() for part in split(arange(5), 2)]
     [[0, 1], [2, 3], [4]]
     """
+    refuse_unknown("split", wrong, ("size", "axis"))
     axis, length = _axis_and_length("split", x, axis)
     if isinstance(size, (tuple, list)):
         sizes, _ = checked_shape(size, "split")
@@ -565,7 +566,7 @@ def split(x, size, axis=0):
     )
 
 
-def chunk(x, chunks, axis=0):
+def chunk(x, chunks, axis=0, **wrong):
     """Cut x along an axis into at most `chunks` parts of equal length; the last may be shorter.
 
     Parameters
@@ -591,6 +592,7 @@ def chunk(x, chunks, axis=0):
     >>> [part.tolist() for part in chunk(arange(5), 2)]
     [[0, 1, 2], [3, 4]]
     """
+    refuse_unknown("chunk", wrong, ("chunks", "axis"))
     _, length = _axis_and_length("chunk", x, axis)
     chunks = _whole_number(chunks, "chunk", "chunks")
     if chunks < 1:

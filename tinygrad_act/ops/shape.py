@@ -153,6 +153,8 @@ permute = general(
 
 
 def _transpose(x, axis0, axis1):
+    if isinstance(axis0, (tuple, list)):
+        raise TypeError(f"transpose: exchanges two axes; for the order {axis0!r} write permute")
     axes = list(range(x.ndim))
     i = normalized_axis(axis0, x.ndim, "transpose")
     j = normalized_axis(axis1, x.ndim, "transpose")
