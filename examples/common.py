@@ -2,9 +2,11 @@
 
 import argparse
 import csv
+from importlib import import_module
 from pathlib import Path
 
 import tinygrad_act as tga
+from tinygrad_act.op import ACTIVATIONS
 
 HERE = Path(__file__).parent
 
@@ -81,7 +83,8 @@ def for_each(function, cases, jobs):
     """``function(*case)`` for each of the cases, in `jobs` processes at a time (extra ``sweep``).
 
     The results come one by one, in the order of the cases.  joblib does the work, and the
-    processes share the cores.  Around the call of an example, ``joblib.parallel_config("dask")``
+    processes share the cores.  They import the modules in which you have declared activations
+    of your own.  Around the call of an example, ``joblib.parallel_config("dask")``
     or ``("ray")`` spreads it over the machines of a cluster instead.
     """
     if jobs == 1:
@@ -90,11 +93,28 @@ def for_each(function, cases, jobs):
         from joblib import Parallel, cpu_count, delayed
     except ImportError:
         raise SystemExit('--jobs needs joblib: pip install "tinygrad_act[sweep]"') from None
-    threads = max(1, cpu_count() // jobs)
-    work = (delayed(_with_threads)(threads, function, case) for case in cases)
+    threads, modules = max(1, cpu_count() // jobs), _modules_with_activations()
+    work = (delayed(_in_process)(threads, modules, function, case) for case in cases)
     return Parallel(n_jobs=jobs, return_as="generator")(work)
 
 
-def _with_threads(threads, function, case):
+def _in_process(threads, modules, function, case):
+    for module in modules:
+        import_module(module)
     tga.set_num_threads(threads)
     return function(*case)
+
+
+def _modules_with_activations():
+    """Where activations were declared that the package does not have."""
+    modules = set()
+    for name, op in ACTIVATIONS.items():
+        module = getattr(getattr(op, "f", tga), "__module__", "tinygrad_act")
+        if module == "__main__":
+            raise SystemExit(
+                f"--jobs: the activation {name!r} is declared in the script that runs, which other "
+                f"processes do not run; declare it in a module of its own, and import that"
+            )
+        if module.partition(".")[0] != "tinygrad_act":
+            modules.add(module)
+    return sorted(modules)

@@ -144,6 +144,32 @@ def test_processes_find_the_same(tmp_path):
     assert (tmp_path / "1/epochs.csv").read_text() == (tmp_path / "2/epochs.csv").read_text()
 
 
+OWN = """
+import sys
+sys.path.insert(0, {examples!r})
+import playground
+{declared}
+playground.main(["--activations", "cubic", "--seeds", "2", "--epochs", "3", "--jobs", "2"])
+"""
+DECLARED = """
+import tinygrad_act as tga
+tga.activation("cubic", f=lambda x: x * x * x, df=lambda x: 3 * x * x)
+"""
+
+
+def test_processes_know_activations_of_your_own(tmp_path):
+    pytest.importorskip("joblib", reason="runs several processes, which needs joblib")
+    (tmp_path / "mine.py").write_text(DECLARED)
+    for declared, code in (("import mine", 0), (DECLARED, 1)):
+        (tmp_path / "script.py").write_text(OWN.format(examples=str(EXAMPLES), declared=declared))
+        command = [sys.executable, "script.py"]
+        result = subprocess.run(
+            command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True
+        )
+        assert result.returncode == code, result.stderr
+        assert code == 0 or "'cubic' is declared in the script" in result.stderr
+
+
 def test_jobs_name_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "joblib", None)
     with pytest.raises(SystemExit, match=r"tinygrad_act\[sweep\]"):
