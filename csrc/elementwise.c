@@ -23,15 +23,9 @@ static const char *at(const void *p, int64_t i, size_t size)
     return (const char *)p + i * (int64_t)size;
 }
 
-/* A result of so many bytes is stored round the caches.  Measured where they hold 32 MiB: from
- * here on a chain of ops, each of which reads the result of the one before, is faster so. */
-#define STREAM_BYTES ((int64_t)8 << 20)
-
-/* Whether y, of n elements, is to be stored so; x1 and x2: the inputs.  In place nothing is to be
- * gained, and memory of others need not be aligned. */
 static int streams(int64_t n, size_t size, const void *y, const void *x1, const void *x2)
 {
-    return n >= STREAM_BYTES / (int64_t)size && (uintptr_t)y % 64 == 0 && y != x1 && y != x2;
+    return tga_streams(n * (int64_t)size, y, x1, x2);
 }
 
 /* ---- one input ------------------------------------------------------------- */

@@ -14,16 +14,21 @@
 
 #ifndef AHEAD
 #define AHEAD 16384 /* bytes: far enough for memory to answer */
+
+/* as a number: a pointer must not leave its array, not even to ask for memory */
+static inline void fetch_ahead(const void *p)
+{
+    __builtin_prefetch((const void *)((uintptr_t)p + AHEAD));
+}
 #endif
 
 /* Store a vector of the result; x1 and x2 are where the inputs stand, or both the same. */
 static ALWAYS_INLINE void TN(store)(int stream, T *y, V vy, const T *x1, const T *x2)
 {
     if (stream) {
-        /* as numbers: a pointer must not leave its array, not even to ask for memory */
-        __builtin_prefetch((const void *)((uintptr_t)x1 + AHEAD));
+        fetch_ahead(x1);
         if (x2 != x1)
-            __builtin_prefetch((const void *)((uintptr_t)x2 + AHEAD));
+            fetch_ahead(x2);
         v_stream(y, vy);
     } else {
         v_store(y, vy);

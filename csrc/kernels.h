@@ -68,9 +68,12 @@ typedef void tga_logsumexp_backward_fn(int64_t rows, int64_t n, const void *gy, 
 typedef void tga_prelu_fn(int64_t n, const void *x, const void *w, int64_t step_w, void *y);
 typedef void tga_prelu_backward_fn(int64_t n, const void *gy, const void *x, const void *w,
                                    int64_t step_w, void *gx, void *terms);
-typedef void tga_glu_fn(int64_t n, const void *a, const void *b, void *y);
+typedef void tga_glu_fn(int64_t count, int64_t n, int64_t left, const void *x, void *y, int stream);
 typedef void tga_glu_backward_fn(int64_t n, const void *gy, const void *a, const void *b, void *ga,
-                                 void *gb);
+                                 void *gb, int stream);
+typedef void tga_glu_backward_rows_fn(int64_t rows, int64_t n, const void *gy, const void *x,
+                                      void *gx, int stream);
+#define GLU_BLOCK 1024 /* elements: so long is the longest row that glu_backward_rows takes */
 /* The sum of n losses, not scaled: one element; a: the row's attribute. */
 typedef void tga_loss_fn(int64_t n, const void *x, const void *t, double a, void *sum);
 typedef void tga_loss_backward_fn(int64_t n, double factor, const void *x, const void *t, double a,
@@ -238,6 +241,7 @@ typedef struct {
     tga_prelu_backward_fn *prelu_backward[2];
     tga_glu_fn *glu_forward[2];
     tga_glu_backward_fn *glu_backward[2];
+    tga_glu_backward_rows_fn *glu_backward_rows[2];
     tga_loss_fn *loss_forward[2][LOSS_COUNT];
     tga_loss_backward_fn *loss_backward[2][LOSS_COUNT];
     tga_class_fn *class_forward[2];
@@ -290,6 +294,17 @@ int tga_gemm_epilogue(int dtype, int trans_a, int trans_b, int64_t m, int64_t n,
  * rows pairwise, as reduce.tmpl.h does with chunks, into the first. */
 void tga_combine_parts(tga_reduce_rows_fn *reduce_rows, size_t size, int64_t parts, int64_t n,
                        void *results);
+
+/* A result of so many bytes is stored round the caches.  Measured where they hold 32 MiB: from
+ * here on a chain of ops, each of which reads the result of the one before, is faster so. */
+#define STREAM_BYTES ((int64_t)8 << 20)
+
+/* Whether y is to be stored so; x1 and x2: the inputs.  In place nothing is to be gained, and
+ * memory of others need not be aligned. */
+static inline int tga_streams(int64_t bytes, const void *y, const void *x1, const void *x2)
+{
+    return bytes >= STREAM_BYTES && (uintptr_t)y % 64 == 0 && y != x1 && y != x2;
+}
 
 static inline size_t tga_item_size(int dtype)
 {

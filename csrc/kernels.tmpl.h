@@ -121,6 +121,7 @@ const tga_kernels TGA_PASTE(tga_kernels, ISA) = {
     .prelu_backward = {prelu_backward_f32, prelu_backward_f64},
     .glu_forward = {glu_forward_f32, glu_forward_f64},
     .glu_backward = {glu_backward_f32, glu_backward_f64},
+    .glu_backward_rows = {glu_backward_rows_f32, glu_backward_rows_f64},
     .class_forward = {class_forward_f32, class_forward_f64},
     .cross_entropy_backward = {cross_entropy_backward_f32, cross_entropy_backward_f64},
     .nll_backward = {nll_backward_f32, nll_backward_f64},

@@ -55,6 +55,7 @@
 #define v_store_n TN(v_store_n)
 #define v_load_or TN(v_load_or)
 #define v_first_n TN(v_first_n)
+#define v_join TN(v_join)
 #define v_swap TN(v_swap)
 #define v_select TN(v_select)
 #define v_any TN(v_any)
@@ -287,6 +288,20 @@ static inline V v_sqrt(V x)
     return x;
 }
 #endif
+
+/* The first n elements of x, 0 < n < VL, and then those of y. */
+static inline V v_join(V x, V y, int64_t n)
+{
+#if VBYTES == 64
+    return MM(mask_mov)(y, (1u << n) - 1, x);
+#elif VBYTES == 32
+    return MM(blendv)(y, x, (V)TN(v_tail)(n));
+#elif T_BITS == 32
+    return v_select(v_lt((V){0, 1, 2, 3}, v_splat((T)n)), x, y);
+#else
+    return v_select(v_lt((V){0, 1}, v_splat((T)n)), x, y);
+#endif
+}
 
 /* ---- arithmetic ----------------------------------------------------------- */
 

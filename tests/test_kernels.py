@@ -616,7 +616,7 @@ def test_large_results(offset, isa, dtype):
 
     Such a result is cut into small ones here, which are stored the plain way.
     """
-    n = (8 << 20) // np.dtype(dtype).itemsize + 5  # csrc/elementwise.c: STREAM_BYTES
+    n = (8 << 20) // np.dtype(dtype).itemsize + 5  # csrc/kernels.h: STREAM_BYTES
     x, gy = inputs_of(tga.relu, dtype, n), inputs_of(tga.relu, dtype, n, 10)
     pieces = [slice(i, min(i + GRAIN, n)) for i in range(0, n, GRAIN)]
     y = aligned(n + 1, dtype, offset)

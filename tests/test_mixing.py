@@ -292,6 +292,60 @@ def test_glu_has_the_bits_of_its_parts(dtype, isa):
             assert same_bits(to_passed, (gy * gate.sigmoid()).numpy())
 
 
+def glu_of_rows(x, gy, offset=1):
+    """y and the gradient of x (rows, 2, n), by the kernels.
+
+    Each result begins `offset` elements behind the beginning of a line of memory.
+    """
+    rows, _, n = x.shape
+    code, results = CODES[x.dtype.name], []
+    for shape in (gy.shape, x.shape):
+        size = math.prod(shape)
+        memory = np.full(size + 96, 77, x.dtype)
+        begin = -memory.ctypes.data % 64 // memory.itemsize + offset
+        result = memory[begin : begin + size]
+        if len(results) == 0:
+            status = lib.tga_glu_forward(code, rows, n, pointer(x), pointer(result))
+        else:
+            status = lib.tga_glu_backward(code, rows, n, pointer(gy), pointer(x), pointer(result))
+        assert status == 0
+        assert (memory[:begin] == 77).all() and (memory[begin + size :] == 77).all()
+        results.append(result.reshape(shape))
+    return results
+
+
+def assert_like_one_row(x, gy, y, gx):
+    """The bits that one row of all first halves and of all second halves gets."""
+    one = np.ascontiguousarray(x.swapaxes(0, 1).reshape(1, 2, -1))
+    expected_y, expected_gx = glu_of_rows(one, gy.reshape(1, -1))
+    assert same_bits(y.ravel(), expected_y.ravel())
+    assert same_bits(gx.swapaxes(0, 1).ravel(), expected_gx.ravel())
+
+
+def test_glu_of_rows_of_any_length(dtype, isa):
+    """The bits of an element do not depend on its row, nor is anything else written."""
+    for n in [*range(1, 71), 100, 341, 512, 1023, 1024, 1025]:
+        for rows in (1, 2, 3, 4, 7, 16, 33) if n < 71 else (1, 3, 5):
+            x, gy = numbers(dtype, (rows, 2, n), n), numbers(dtype, (rows, n), rows)
+            assert_like_one_row(x, gy, *glu_of_rows(x, gy))
+
+
+@pytest.mark.parametrize("n", [5, 16, 333, 2048, 2049])
+def test_glu_of_large_results(n, dtype, isa):
+    """Results that are stored round the caches: the same bits, also on two threads."""
+    rows = (8 << 20) // np.dtype(dtype).itemsize // n + 3  # csrc/kernels.h: STREAM_BYTES
+    x, gy = numbers(dtype, (3, 2, n), n), numbers(dtype, (3, n))
+    y, gx = glu_of_rows(x, gy)
+
+    def again(a):
+        return np.concatenate([a] * (rows // 3 + 1))[:rows]
+
+    for count, offset in ((1, 0), (2, 0), (2, 1)):
+        with threads(count):
+            large_y, large_gx = glu_of_rows(again(x), again(gy), offset)
+        assert same_bits(large_y, again(y)) and same_bits(large_gx, again(gx))
+
+
 def test_gates_and_rows_on_two_threads(dtype):
     x = Tensor(numbers(dtype, (3, 4, 30_000)), requires_grad=True)
     w = Tensor(numbers(dtype, (4,)), requires_grad=True)
@@ -335,8 +389,11 @@ def test_gates_and_rows_touch_nothing_else(dtype, isa):
                     lib.tga_cumulate(code, 1, direction, 1, 1, n, p, q)
                 lib.tga_cumprod_backward(code, 1, n, 1, g, p, q)
                 if n % 2 == 0:
-                    lib.tga_glu_forward(code, 1, n // 2, p, q)
-                    lib.tga_glu_backward(code, 1, n // 2, g, p, q)
+                    for rows in (r for r in range(1, n) if n // 2 % r == 0):
+                        half = pointer(getattr(pages[1], place)(n // 2, dtype))
+                        lib.tga_glu_forward(code, rows, n // 2 // rows, p, half)
+                        gate = pointer(getattr(pages[2], place)(n // 2, dtype))
+                        lib.tga_glu_backward(code, rows, n // 2 // rows, gate, p, q)
                 result = getattr(pages[1], place)(1, dtype)
                 lib.tga_var_forward(code, 1, n, 1.0, p, pointer(result))
                 lib.tga_norm_forward(code, 1, n, p, pointer(result))
