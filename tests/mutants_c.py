@@ -38,9 +38,9 @@ BACKWARDS = {"v_lt": "v_gt", "v_gt": "v_lt", "v_le": "v_ge", "v_ge": "v_le", "v_
 BOUNDARY = {"v_lt": "v_le", "v_gt": "v_ge", "v_le": "v_lt", "v_ge": "v_gt"}
 EXCHANGED = {"v_min": "v_max", "v_max": "v_min"}
 NEGATED = re.compile(r"v_(exp|abs|sign|sigmoid|tanh|erf|gauss)\w*$")
-OPAQUE = re.compile(
-    r"v_load\w*$|v_store\w*$|load$|tga_(?!gemm$)\w+$"
-)  # their arguments are addresses
+# Their arguments are addresses.
+OPAQUE = re.compile(r"v_load\w*$|v_store\w*$|load$|tga_(?!gemm$)\w+$")
+OPAQUE_TEMPLATE = re.compile(r"TN\((pool_load|pool_split|max_pool_place)\)")
 
 
 @dataclass
@@ -76,6 +76,7 @@ class Mutant:
 
 # ---- a small parser of C expressions --------------------------------------------------------
 
+NAMES_ONLY = {"NULL", "TGA_OK", "TGA_NO_MEMORY"}
 TOKEN = re.compile(
     r"(?P<skip>\s+|\\\n|/\*.*?\*/)"
     r"|(?P<number>\.?\d[\w.]*(?:(?<=[eEpP])[+-]\w+)?)|(?P<name>\w+(?:##\w+)*)"
@@ -290,7 +291,9 @@ class _Statement:
             yield function, comma + 1, ends[0], True
         elif words[:4] == ["TN", "(", "store", ")"]:  # (stream, where, what, ...)
             yield function, self._commas(depth=1)[1] + 1, self._commas(depth=1)[2], True
-        elif words[0] == "TN" and "=" not in words:
+        elif words[0] == "TN" and words[2] == "pool_store":  # (where, what, how many)
+            yield function, self._commas(depth=1)[0] + 1, self._commas(depth=1)[1], True
+        elif words[0] == "TN" and "=" not in words and words[2] != "pool_split":
             yield function, self.tokens[0].start(), self.end, False
         elif words[0] in TYPES or (
             words[0].isidentifier() and words[1:2] and words[1].isidentifier()
@@ -301,6 +304,8 @@ class _Statement:
                     yield function, begin, end, kind == "V"
         elif words[0] == ".":
             yield from self._initialisers(function)
+        elif "=" in words and words[1:2] in (["."], ["->"]):
+            return  # a field of a struct: a size, or an address
         elif "=" in words and declared.get(words[0]) not in ("int64_t",):
             equals = words.index("=")
             begin = self.tokens[equals + 1].start()
@@ -393,6 +398,7 @@ class File:
     def is_opaque(self, node):
         return (
             (node.kind == "call" and OPAQUE.match(node.word))
+            or (node.kind == "call" and OPAQUE_TEMPLATE.match(self.source(node)))
             or (node.kind == "choice" and _is_about_memory(node))
             or "T_BITS" in self.source(node)
         )
@@ -413,7 +419,7 @@ class File:
         elif node.kind == "number":
             yield from _changed_number(node.word)
         elif node.kind == "name" and node.word.isupper() and len(node.word) > 2:
-            if node.word not in ("NULL", "TGA_OK") and not node.word.startswith("REDUCE_"):
+            if node.word not in NAMES_ONLY and not node.word.startswith(("REDUCE_", "POOL_")):
                 yield f"(2 * {node.word})"
                 if self.text[node.begin - 1] != "-":
                     yield f"(-{node.word})"
