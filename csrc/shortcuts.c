@@ -3,10 +3,10 @@
  *
  * To Python, calling a kernel with a dozen arguments costs ten times the arithmetic on a few
  * numbers.  A shortcut takes arrays, and serves the plain case alone: floats of one dtype, of
- * shapes that fit, in C order or, of matrices, turned.  Everything else it declines by returning None, before anything has
- * happened; the caller, in ops/, then goes the long way, which checks, explains and calls the same
- * kernel by tga.h.  So nothing here is needed for a result, and the tests compare both ways bit by
- * bit.
+ * shapes that fit, in C order or, of matrices, turned.  Everything else it declines by returning
+ * None, before anything has happened; the caller, in ops/, then goes the long way, which checks,
+ * explains and calls the same kernel by tga.h.  So nothing here is needed for a result, and the
+ * tests compare both ways bit by bit.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -50,8 +50,8 @@ static Array *make_matrix(State *state, int code, Py_ssize_t rows, Py_ssize_t co
     return x;
 }
 
-/* The sides of a matrix; 0 if x is none. */
-static int lengths(const Array *x, Py_ssize_t *rows, Py_ssize_t *columns)
+/* The number of rows and columns of a matrix; 0 if x is none. */
+static int sides_in_any_order(const Array *x, Py_ssize_t *rows, Py_ssize_t *columns)
 {
     if (!x || PyTuple_Size(x->shape) != 2)
         return 0;
@@ -63,7 +63,7 @@ static int lengths(const Array *x, Py_ssize_t *rows, Py_ssize_t *columns)
 /* The same of a matrix in C order; 0 for any other. */
 static int sides(const Array *x, Py_ssize_t *rows, Py_ssize_t *columns)
 {
-    return x && is_contiguous(x) && lengths(x, rows, columns);
+    return x && is_contiguous(x) && sides_in_any_order(x, rows, columns);
 }
 
 /* The attributes of a row, at most two, if they are numbers of Python's own; else 0. */
@@ -260,7 +260,7 @@ PyObject *quick_softmax_backward(PyObject *module, PyObject *const *args, Py_ssi
     return finished(gx, status);
 }
 
-/* quick_glu(0, x, axis) -> y */
+/* quick_glu(0, x, axis) -> y; the 0 stands where others are told their row */
 PyObject *quick_glu(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     State *state = state_of(module);
@@ -278,7 +278,7 @@ PyObject *quick_glu(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return finished(y, status);
 }
 
-/* quick_glu_backward(0, gy, x, axis) -> gx */
+/* quick_glu_backward(0, gy, x, axis) -> gx; the same of maxout */
 PyObject *quick_glu_backward(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     State *state = state_of(module);
@@ -540,8 +540,8 @@ PyObject *quick_matmul(PyObject *module, PyObject *const *args, Py_ssize_t count
     const Array *x = as_array(state, args[0]), *w = as_array(state, args[1]);
     Py_ssize_t m, k, inner, n, step_x, step_w;
     int turned_x, turned_w;
-    if (!lengths(x, &m, &k) || !lengths(w, &inner, &n) || inner != k || !is_float(x) ||
-        x->code != w->code || m < 1 || n < 1 || k < 1 || !stored(x, m, k, &turned_x, &step_x) ||
+    if (!sides_in_any_order(x, &m, &k) || !sides_in_any_order(w, &inner, &n) || inner != k ||
+        !is_float(x) || x->code != w->code || m < 1 || n < 1 || k < 1 || !stored(x, m, k, &turned_x, &step_x) ||
         !stored(w, k, n, &turned_w, &step_w))
         Py_RETURN_NONE;
     Array *y = make_matrix(state, x->code, m, n);
