@@ -1,6 +1,7 @@
 """Capture and replay: what the plan computes has the bits of eager mode."""
 
 import random
+import weakref
 from functools import partial
 
 import numpy as np
@@ -449,6 +450,38 @@ def test_replay_runs_the_function_without_lasting_effect():
     assert all(p.grad is None for p in net.parameters())
 
 
+def test_replay_of_no_step_leaves_the_gradients():
+    w = Tensor([1.0, 2.0], requires_grad=True)
+
+    def function():
+        w.grad = None
+        cost = (w * w).sum()
+        cost.backward()
+        return cost
+
+    step = capture(function)
+    step.replay(1)
+    assert step.replay(0).shape == (0,)
+    assert w.grad.tolist() == [2.0, 4.0]
+
+
+def test_the_first_result_is_not_kept():
+    class Results(dict):
+        pass  # unlike a dict's, references to it can be weak
+
+    found = []
+
+    def function():
+        result = Results(cost=tga.ones(2).sum())
+        found.append(weakref.ref(result))
+        return result
+
+    step = capture(function)
+    assert step()["cost"].item() == 2.0
+    assert found[0]() is None
+    assert step()["cost"].item() == step()["cost"].item() == 2.0
+
+
 def test_record_every():
     _, _, function = xor(SMALL, "tanh", lr=0.1)
     all_costs = capture(function).replay(10)[0].tolist()
@@ -591,8 +624,13 @@ def test_epoch_errors():
             step.epoch((points,), 2, order=order)
     with pytest.raises(ValueError, match="only its first axis may be that of the batch"):
         capture(lambda x: x.T * 1.0).epoch((tga.ones(10, 2),), 4)
-    with pytest.raises(ValueError, match="row of integers"):
-        step.epoch((points,), 2, order=Tensor([0.5, 1.0]))
+    for wrong in (Tensor([0.5, 1.0]), np.array([0.9, 1.9]), Tensor([True, False])):
+        with pytest.raises(ValueError, match="row of integers"):
+            step.epoch((points,), 2, order=wrong)
+    with pytest.raises(TypeError, match="float"):
+        step.epoch((points,), 2, order=[0.9, 1.9])
+    with pytest.raises(ValueError, match="epoch: 2 steps, but 1 learning rates"):
+        step.epoch((points,), 2, lr=[0.1])
     with pytest.raises(TypeError, match="Tensors or NumPy arrays, not list"):
         step.epoch(([1, 2],), 2)
     assert step.epoch((points,), 2).tolist() == [4.0, 4.0]

@@ -532,6 +532,48 @@ def test_works_numpy_memory_made_before():
     assert step().tolist() == [8.0, 8.0, 8.0]
 
 
+@pytest.mark.parametrize(
+    "result",
+    [lambda w: w, lambda w: w.detach(), lambda w: w.reshape(1), lambda w: w.grad],
+    ids=["itself", "detached", "view", "gradient"],
+)
+def test_works_a_result_that_is_state(result):
+    """What a step returned stays as it was, whatever the next ones do."""
+    w = Tensor([0.0], requires_grad=True)
+    w.grad = Tensor([0.0])
+
+    def function():
+        with tga.no_grad():
+            w.copy_(w + 1)
+            w.grad.copy_(w)
+        return result(w)
+
+    step = capture(function)
+    results = [step() for _ in range(4)]
+    assert [y.tolist() for y in results] == [[1.0], [2.0], [3.0], [4.0]]
+
+
+@pytest.mark.parametrize("kind", ["contiguous", "transposed", "numpy", "transposed numpy"])
+def test_works_data_of_an_epoch_written_to_between_epochs(kind):
+    data = np.ones((2, 4) if "transposed" in kind else (4, 2), "float32")
+    data = data.T if "transposed" in kind else data
+    if "numpy" not in kind:
+        data = tga.from_numpy(data)
+    step = capture(lambda x: x.sum())
+    assert step.epoch((data,), 2).tolist() == [4.0, 4.0]
+    data[...] = 5.0
+    assert step.epoch((data,), 2).tolist() == [20.0, 20.0]
+
+
+@pytest.mark.parametrize("kind", [list, np.array], ids=["list", "numpy"])
+def test_works_scales_of_an_epoch_changed_between_epochs(kind):
+    data, scale = tga.ones(4, 2), kind([1.0])
+    step = capture(lambda x: x.sum())
+    assert step.epoch((data,), 2, scale=scale).tolist() == [4.0, 4.0]
+    scale[0] = 10.0
+    assert step.epoch((data,), 2, scale=scale).tolist() == [40.0, 40.0]
+
+
 def test_works_neighbours_in_numpy_memory():
     memory = np.zeros(8, "float32")
     a, b = tga.from_numpy(memory[:4]), tga.from_numpy(memory[4:])

@@ -1,7 +1,7 @@
 """batches.py: the data sets of an epoch, gathered batch by batch in C, as part of a plan."""
 
+import operator
 from math import prod
-from operator import is_
 
 from . import kernels
 from .array import (
@@ -25,21 +25,17 @@ class DataSets:
     """The data of an epoch: arrays with the same number of rows."""
 
     def __init__(self, data, scale):
-        self.given, self.scale = _listed(data), scale
+        self.given = _listed(data)
         self._keys = {}  # rows of a batch -> what `key` returns
-        data = self.given
-        self.arrays = [_as_data(x) for x in data]
+        self._sources = [_as_data(x) for x in self.given]
+        self.arrays = [contiguous(x) for x in self._sources]
         if not self.arrays or any(not x.shape for x in self.arrays):
             raise ValueError("epoch: data must be arrays with a first axis for the rows")
         self.rows = self.arrays[0].shape[0]
         if any(x.shape[0] != self.rows for x in self.arrays):
             lengths = ", ".join(str(x.shape[0]) for x in self.arrays)
             raise ValueError(f"epoch: the data sets have different lengths: {lengths}")
-        count = len(self.arrays)
-        self.scales = [float(scale)] * count if isinstance(scale, (int, float)) else list(scale)
-        if len(self.scales) != count:
-            raise ValueError(f"epoch: {count} data sets, but {len(self.scales)} scales")
-        self.scales = [1.0 if s is None else float(s) for s in self.scales]
+        self.scales = _as_scales(scale, len(self.arrays))
         for x, s in zip(self.arrays, self.scales, strict=True):
             if s != 1 and not (x.dtype.is_float or x.dtype is uint8):
                 raise TypeError(f"epoch: data of {x.dtype} cannot be scaled")
@@ -48,11 +44,17 @@ class DataSets:
         """Whether they were made of these very objects."""
         data = _listed(data)
         return (
-            self.scale == scale
-            and len(data) == len(self.given)
-            and all(map(is_, data, self.given))
+            len(data) == len(self.given)
+            and all(map(operator.is_, data, self.given))
+            and self.scales == _as_scales(scale, len(data))
             and all(x.shape == y.shape for x, y in zip(data, self.arrays, strict=True))
         )
+
+    def refresh(self):
+        """Copy once more what does not lie in C order: it may have been written to."""
+        for source, array in zip(self._sources, self.arrays, strict=True):
+            if array is not source:
+                copy_into(array, source)
 
     def _call(self, number, rows):
         """How one data set is gathered: dtype of the result, shape and size, arguments."""
@@ -107,10 +109,20 @@ def _listed(data):
 
 def _as_data(x):
     if isinstance(x, Tensor):
-        return contiguous(x.array)
+        return x.array
     if is_numpy(x):
-        return contiguous(view_of_numpy(x))
+        return view_of_numpy(x)
     raise TypeError(f"epoch: data must be Tensors or NumPy arrays, not {type(x).__name__}")
+
+
+def _as_scales(scale, count):
+    """One scale for each data set."""
+    if isinstance(scale, (int, float)):
+        return [float(scale)] * count
+    scales = [1.0 if s is None else float(s) for s in scale]
+    if len(scales) != count:
+        raise ValueError(f"epoch: {count} data sets, but {len(scales)} scales")
+    return scales
 
 
 def as_order(order, rows):
@@ -120,15 +132,15 @@ def as_order(order, rows):
         lib.tga_arange(int64.code, rows, 0, 1, y.data)
         return y
     if is_numpy(order):
-        array = view_of_numpy(order.astype("int64"))
+        dtype, shape, is_whole = order.dtype, order.shape, order.dtype.kind in "iu"
     elif isinstance(order, Tensor):
-        array = order.array
+        dtype, shape, is_whole = order.dtype, order.shape, order.dtype in (int64, uint8)
     else:
-        array = Tensor(list(order), dtype="int64").array
-    if len(array.shape) != 1 or array.dtype.is_float:
-        raise ValueError(
-            f"epoch: order must be a row of integers, not {array.dtype} of shape {array.shape}"
-        )
+        order = Tensor([operator.index(number) for number in order], dtype="int64")
+        dtype, shape, is_whole = int64, order.shape, True
+    if len(shape) != 1 or not is_whole:
+        raise ValueError(f"epoch: order must be a row of integers, not {dtype} of shape {shape}")
+    array = view_of_numpy(order.astype("int64")) if is_numpy(order) else order.array
     array = contiguous(array if array.dtype is int64 else convert(array, int64))
     index, code = kernels.as_int64(array.data), uint8.code
     # rows of no element: what remains is the check of their numbers

@@ -377,7 +377,8 @@ def flatten(result):
     if result is None:
         return [], lambda tensors: None
     if isinstance(result, dict):
-        tensors, kind = list(result.values()), lambda values: dict(zip(result, values))
+        names = list(result)  # not `result` itself, which would live as long as the step
+        tensors, kind = list(result.values()), lambda values: dict(zip(names, values))
     elif isinstance(result, (tuple, list)):
         tensors, kind = list(result), type(result)
         if hasattr(kind, "_fields"):  # a named tuple

@@ -221,9 +221,9 @@ class Captured:
                     progress(done, n, values)
         finally:
             if not broken:
-                plan.end(bases)
                 done = plan.done()  # also of a run that Ctrl-C has ended
-                if done:
+                if done:  # else there is nothing to write back: not even zeros, as gradients
+                    plan.end(bases)
                     for leaf, grad in self.leaves:
                         leaf().grad = grad
                     if rates:

@@ -17,7 +17,7 @@ import threading
 
 from . import kernels
 from .arguments import whole as whole_number
-from .array import contiguous, index_view
+from .array import contiguous, convert, index_view
 from .batches import DataSets, as_order, joined
 from .passes import PASSES
 from .plan import PLACEMENTS
@@ -114,7 +114,8 @@ class Step:
                 values = captured.once(inputs)
             else:
                 captured, recorded = self._record(captured, inputs)
-                values = [_wrap(y, None) for y in recorded.outputs]
+                # copies, since a result may be a parameter, or a view of one
+                values = [_wrap(convert(y, y.dtype), None) for y in recorded.outputs]
             self._last, self._inputs, self._epoch_plan = captured, inputs, None
             return captured.rebuild(values)
         finally:
@@ -221,7 +222,7 @@ class Step:
             parts += [(whole * size, 1, rest)] if rest else []
             count = whole + (rest > 0)
             if lr is not None:
-                lr = _floats(lr, count)
+                lr = _floats("epoch", lr, count)
             ready = []
             for start, steps, rows in parts:
                 captured = self._captured.get(sets.key(rows))
@@ -259,6 +260,8 @@ class Step:
         """The data sets of an epoch; those of the last one, if they are the same."""
         if self._sets is None or not self._sets.are(data, scale):
             self._sets = DataSets(data, scale)
+        else:
+            self._sets.refresh()
         return self._sets
 
     # ---- capturing --------------------------------------------------------------------------
@@ -326,7 +329,7 @@ class Step:
         if captured.rate is None:
             there = "several optimizers" if captured.several_rates else "no optimizer"
             raise ValueError(f"replay: lr is given, but the step has {there}")
-        rates = _floats(lr, n)
+        rates = _floats("replay", lr, n)
         memory = kernels.doubles(rates)
         return {plan.rate_slot: kernels.number_of(memory)}, (memory, rates)
 
@@ -369,8 +372,8 @@ def _listed(key):
     return ", ".join(f"{dtype} of shape {shape}" for shape, dtype in key) or "none"
 
 
-def _floats(values, n):
+def _floats(caller, values, n):
     values = [float(value) for value in values]
     if len(values) != n:
-        raise ValueError(f"replay: {n} steps, but {len(values)} learning rates")
+        raise ValueError(f"{caller}: {n} steps, but {len(values)} learning rates")
     return values
