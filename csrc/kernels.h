@@ -65,6 +65,8 @@ typedef void tga_var_backward_fn(int64_t rows, int64_t n, double factor, const v
                                  const void *x, void *gx);
 typedef void tga_logsumexp_backward_fn(int64_t rows, int64_t n, const void *gy, const void *y,
                                        const void *x, void *gx);
+/* The first of n that comes before the bound in the order of sort.c, or n. */
+typedef int64_t tga_beyond_fn(int64_t n, const void *x, const void *bound, int descending);
 typedef void tga_prelu_fn(int64_t n, const void *x, const void *w, int64_t step_w, void *y);
 typedef void tga_prelu_backward_fn(int64_t n, const void *gy, const void *x, const void *w,
                                    int64_t step_w, void *gx, void *terms);
@@ -237,6 +239,7 @@ typedef struct {
     tga_rows_fn *var_forward[2], *norm_forward[2], *logsumexp_forward[2];
     tga_var_backward_fn *var_backward[2];
     tga_logsumexp_backward_fn *logsumexp_backward[2];
+    tga_beyond_fn *beyond[2];
     tga_prelu_fn *prelu_forward[2];
     tga_prelu_backward_fn *prelu_backward[2];
     tga_glu_fn *glu_forward[2];

@@ -117,6 +117,7 @@ const tga_kernels TGA_PASTE(tga_kernels, ISA) = {
     .norm_forward = {norm_forward_f32, norm_forward_f64},
     .logsumexp_forward = {logsumexp_forward_f32, logsumexp_forward_f64},
     .logsumexp_backward = {logsumexp_backward_f32, logsumexp_backward_f64},
+    .beyond = {beyond_f32, beyond_f64},
     .prelu_forward = {prelu_forward_f32, prelu_forward_f64},
     .prelu_backward = {prelu_backward_f32, prelu_backward_f64},
     .glu_forward = {glu_forward_f32, glu_forward_f64},

@@ -1,4 +1,5 @@
-/* rows.tmpl.h: what needs all of a row more than once: variance, length, log of a sum of exp.
+/* rows.tmpl.h: what needs all of a row more than once: variance, length, log of a sum of exp,
+ * the largest few.
  *
  * Parameters: those of vec.h.  x, gx are (rows, n) and contiguous; y, gy (rows).
  *
@@ -101,4 +102,32 @@ static void TN(logsumexp_backward)(int64_t rows, int64_t n, const void *pgy, con
         if (k < n)
             v_store_n(gx + k, g * v_exp(v_load_n(x + k, n - k) - total), n - k);
     }
+}
+
+/* Which is the first of n that comes before the bound: is larger, or, ascending, smaller, where
+ * nan is the largest of all; n if there is none. */
+static ALWAYS_INLINE uint64_t TN(beyond_bits)(const T *x, V bound, int descending)
+{
+    const uint64_t all = ((uint64_t)1 << VL) - 1;
+    return descending ? v_bits(v_le(v_load(x), bound)) ^ all : v_bits(v_lt(v_load(x), bound));
+}
+static int64_t TN(beyond)(int64_t n, const void *px, const void *pbound, int descending)
+{
+    const T *x = px;
+    T bound;
+    memcpy(&bound, pbound, sizeof bound);
+    int64_t i = 0;
+    const V limit = v_splat(bound);
+    for (; bound == bound && i + 4 * VL <= n; i += 4 * VL) { /* four at a time: up to 64 bits */
+        uint64_t bits = 0;
+        for (int k = 0; k < 4; k++)
+            bits |= TN(beyond_bits)(x + i + k * VL, limit, descending) << k * VL;
+        if (bits)
+            return i + __builtin_ctzll(bits);
+    }
+    for (; i < n; i++)
+        if (descending ? bound == bound && !(x[i] <= bound)
+                       : x[i] < bound || (bound != bound && x[i] == x[i]))
+            break;
+    return i;
 }

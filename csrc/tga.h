@@ -149,9 +149,10 @@ int tga_cumulate(int dtype, int product, int reverse, int64_t outer, int64_t n, 
                  const void *x, void *y);
 int tga_cumprod_backward(int dtype, int64_t outer, int64_t n, int64_t inner, const void *gy,
                          const void *x, void *gx);
-/* The places of the elements in order, equal ones as they were; nan as the largest. */
-int tga_argsort(int dtype, int descending, int64_t outer, int64_t n, int64_t inner, const void *x,
-                int64_t *y);
+/* The places of the first k elements in order, 0 <= k <= n, equal ones as they were; nan as the
+ * largest.  y: (outer, k, inner) */
+int tga_argsort(int dtype, int descending, int64_t outer, int64_t n, int64_t inner, int64_t k,
+                const void *x, int64_t *y);
 
 /* ---- matrix product ------------------------------------------------------ */
 /* C (m, n) = alpha * op(A) (m, k) @ op(B) (k, n) + beta * C, then + bias (n) if given.

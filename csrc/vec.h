@@ -59,6 +59,7 @@
 #define v_swap TN(v_swap)
 #define v_select TN(v_select)
 #define v_any TN(v_any)
+#define v_bits TN(v_bits)
 #define v_lt TN(v_lt)
 #define v_le TN(v_le)
 #define v_eq TN(v_eq)
@@ -213,6 +214,7 @@ static inline V v_first_n(V x, int64_t n)
 /* ---- compare, choose ------------------------------------------------------ */
 /* A comparison with nan is false, but v_ne, which is true.
  * v_select(m, x, y): x where m, y elsewhere.  v_any(m): whether m holds somewhere.
+ * v_bits(m): bit i is whether it holds in lane i.
  * v_min and v_max return y where either is nan, and y for max(+0, -0) as the
  * hardware does: put the operand whose nan must pass second. */
 
@@ -235,6 +237,7 @@ static inline M v_eq(V x, V y) { return TGA_CMP(x, y, _CMP_EQ_OQ); }
 static inline M v_ne(V x, V y) { return TGA_CMP(x, y, _CMP_NEQ_UQ); }
 static inline V v_select(M m, V x, V y) { return MM(mask_blend)(m, y, x); }
 static inline int v_any(M m) { return m != 0; }
+static inline unsigned v_bits(M m) { return m; }
 
 #elif VBYTES == 32
 
@@ -245,6 +248,7 @@ static inline M v_eq(V x, V y) { return MM(cmp)(x, y, _CMP_EQ_OQ); }
 static inline M v_ne(V x, V y) { return MM(cmp)(x, y, _CMP_NEQ_UQ); }
 static inline V v_select(M m, V x, V y) { return MM(blendv)(y, x, m); }
 static inline int v_any(M m) { return MM(movemask)(m) != 0; }
+static inline unsigned v_bits(M m) { return (unsigned)MM(movemask)(m); }
 
 #elif defined(__x86_64__)
 
@@ -255,6 +259,7 @@ static inline M v_eq(V x, V y) { return MM(cmpeq)(x, y); }
 static inline M v_ne(V x, V y) { return MM(cmpneq)(x, y); }
 static inline V v_select(M m, V x, V y) { return MM(or)(MM(and)(m, x), MM(andnot)(m, y)); }
 static inline int v_any(M m) { return MM(movemask)(m) != 0; }
+static inline unsigned v_bits(M m) { return (unsigned)MM(movemask)(m); }
 
 #else
 
@@ -270,6 +275,13 @@ static inline int v_any(M m)
     for (int i = 0; i < VL; i++)
         any |= m[i];
     return any != 0;
+}
+static inline unsigned v_bits(M m)
+{
+    unsigned bits = 0;
+    for (int i = 0; i < VL; i++)
+        bits |= (unsigned)(m[i] != 0) << i;
+    return bits;
 }
 
 #endif

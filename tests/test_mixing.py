@@ -399,7 +399,8 @@ def test_gates_and_rows_touch_nothing_else(dtype, isa):
                 lib.tga_norm_forward(code, 1, n, p, pointer(result))
                 lib.tga_logsumexp_forward(code, 1, n, p, pointer(result))
                 places = kernels.as_int64(pointer(getattr(pages[2], place)(n, "int64")))
-                lib.tga_argsort(code, 0, 1, n, 1, p, places)
+                lib.tga_argsort(code, 0, 1, n, 1, n, p, places)
+                lib.tga_argsort(code, n % 2, 1, n, 1, 1, p, places)
                 lib.tga_argmax(code, 0, 1, n, p, places)
 
     status, last = in_child(work)

@@ -301,6 +301,25 @@ def test_order_as_numpy_has_it(kind):
         assert same_bits(tga.argsort(Tensor(x)).numpy(), np.argsort(x, kind="stable"))
 
 
+@pytest.mark.parametrize("kind", ALL)
+def test_first_places_are_those_of_the_order(kind, isa):
+    """Few of many, which are selected, and many of few, which are sorted; ties and nan."""
+    rng = np.random.default_rng(8)
+    for n in (1, 2, 15, 16, 17, 33, 100, 300):
+        x = rng.integers(0, 2 if kind == "bool" else 200, (3, n, 2)).astype(kind)
+        if kind.startswith("float"):
+            x[0] = np.where(rng.random((n, 2)) < 0.3, rng.choice([NAN, INF, -INF, -0.0], (n, 2)), 0)
+            x[1] = NAN
+            x[1, n // 2] = -1
+        x = Tensor(x)
+        for k in sorted({0, 1, 2, n // 16, n // 16 + 1, n} & set(range(n + 1))):
+            for largest in (False, True):
+                order = x.argsort(axis=1, descending=largest).numpy()[:, :k]
+                assert same_bits(tga.topk_index(x, k, 1, largest).numpy(), order), (n, k, largest)
+                column = tga.topk_index(x[1, :, 0], k, 0, largest).numpy()
+                assert same_bits(column, order[1, :, 0])
+
+
 def test_gradients_go_back_to_where_the_values_came_from(dtype):
     gy = Tensor([1.0, 2.0, 4.0, 8.0], dtype=dtype)
     x = leaf([3.0, 1.0, 3.0, 2.0], dtype)

@@ -274,6 +274,7 @@ ADAPTERS = {
     "cumsum": along_axis(cumsum),
     "cumprod": along_axis(torch.cumprod),
     "sort": along_axis(lambda x, axis, descending: sort(x, axis, descending).values),
+    "topk_index": lambda x, k, axis, largest: x.topk(k, axis, largest).indices,
     "argsort": along_axis(lambda x, axis, descending: sort(x, axis, descending).indices),
     "tile": lambda x, reps: torch.tile(x, (reps,) if isinstance(reps, int) else tuple(reps)),
     "repeat": repeat,

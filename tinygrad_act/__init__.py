@@ -127,7 +127,7 @@ from .ops.arithmetic import (
 )
 from .ops.arithmetic import pow_ as pow
 from .ops.arithmetic import round_ as round
-from .ops.axis import argsort, cumprod, cumsum, sort, topk
+from .ops.axis import argsort, cumprod, cumsum, sort, topk, topk_index
 from .ops.convolution import conv1d, conv2d, conv2d_weight, conv_transpose2d
 from .ops.dropout import alpha_dropout, drop, dropout, dropout2d
 from .ops.einsum import bilinear, einsum

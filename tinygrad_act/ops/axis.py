@@ -145,14 +145,21 @@ cumprod = general(
 # ---- order ----------------------------------------------------------------------------------
 
 
-def _argsort_forward(x, axis, descending):
-    x, _, around = _along(x, axis, "argsort")
-    y = empty(x.shape, int64, x.size)
+def _first_places(op, x, axis, descending, k=None):
+    """The places of the first k elements in order, or of all."""
+    x, axis, around = _along(x, axis, op)
+    k = x.shape[axis] if k is None else k
+    shape = (*x.shape[:axis], k, *x.shape[axis + 1 :])
+    y = empty(shape, int64, prod(shape))
     to = kernels.as_int64(y.data)
-    status = lib.tga_argsort(x.dtype.code, bool(descending), *around, x.data, to)
+    status = lib.tga_argsort(x.dtype.code, bool(descending), *around, k, x.data, to)
     if status:
-        kernels.check(status, "argsort")
+        kernels.check(status, op)
     return y
+
+
+def _argsort_forward(x, axis, descending):
+    return _first_places("argsort", x, axis, descending)
 
 
 def _sample_order(random):
@@ -200,6 +207,50 @@ sort = composed(
 )
 
 
+def _topk_index_forward(x, k, axis, largest):
+    if axis is None:
+        raise TypeError(f"topk_index: axis must be an integer, not {axis!r}")
+    _check_k("topk_index", x.shape, k, normalized_axis(axis, x.ndim, "topk_index"))
+    return _first_places("topk_index", x, axis, largest, k)
+
+
+def _check_k(op, shape, k, axis):
+    if isinstance(k, bool) or not isinstance(k, int):
+        raise TypeError(f"{op}: k must be an integer, not {k!r}")
+    if not 0 <= k <= shape[axis]:
+        raise ValueError(
+            f"{op}: k is {k}, but axis {axis} of x, whose shape is {shape}, has "
+            f"{shape[axis]} elements"
+        )
+
+
+def _sample_topk(random):
+    shape = nested.draw_shape(random, least=1, empty=False)
+    axis = nested.draw_axis(random, len(shape))
+    attrs = {"k": random.randint(1, shape[axis]), "axis": axis, "largest": random.random() < 0.5}
+    return [nested.draw_distinct(random, shape)], attrs
+
+
+def _reference_topk_index(x, k, axis, largest):
+    order = argsort.reference(x, axis, descending=largest)
+    shape = list(nested.shape(x))
+    shape[axis] = k
+    return nested.build(tuple(shape), lambda index: nested.at(order, index))
+
+
+topk_index = general(
+    "topk_index",
+    "x",
+    forward=_topk_index_forward,
+    vjp=(None,),
+    attrs={"k": None, "axis": -1, "largest": True},
+    sample=_sample_topk,
+    reference=_reference_topk_index,
+    conventions="int64; where topk finds the largest, or the smallest: the first k places of "
+    "argsort, without sorting all if they are few",
+)
+
+
 def topk(x, k, axis=-1, largest=True, **wrong):
     """The k largest elements along an axis, in descending order, and their places.
 
@@ -233,13 +284,6 @@ def topk(x, k, axis=-1, largest=True, **wrong):
     """
     refuse_unknown("topk", wrong, ("k", "axis", "largest"))
     axis = normalized_axis(axis, len(x.shape), "topk")
-    if isinstance(k, bool) or not isinstance(k, int):
-        raise TypeError(f"topk: k must be an integer, not {k!r}")
-    if not 0 <= k <= x.shape[axis]:
-        raise ValueError(
-            f"topk: k is {k}, but axis {axis} of x, whose shape is {x.shape}, has "
-            f"{x.shape[axis]} elements"
-        )
-    order = argsort(x, axis=axis, descending=bool(largest))
-    indices = getitem(order, index=(*[slice(None)] * axis, slice(k)))
+    _check_k("topk", x.shape, k, axis)
+    indices = topk_index(x, k=k, axis=axis, largest=bool(largest))
     return gather(x, indices, axis=axis), indices
