@@ -541,8 +541,8 @@ PyObject *quick_matmul(PyObject *module, PyObject *const *args, Py_ssize_t count
     Py_ssize_t m, k, inner, n, step_x, step_w;
     int turned_x, turned_w;
     if (!sides_in_any_order(x, &m, &k) || !sides_in_any_order(w, &inner, &n) || inner != k ||
-        !is_float(x) || x->code != w->code || m < 1 || n < 1 || k < 1 || !stored(x, m, k, &turned_x, &step_x) ||
-        !stored(w, k, n, &turned_w, &step_w))
+        !is_float(x) || x->code != w->code || m < 1 || n < 1 || k < 1 ||
+        !stored(x, m, k, &turned_x, &step_x) || !stored(w, k, n, &turned_w, &step_w))
         Py_RETURN_NONE;
     Array *y = make_matrix(state, x->code, m, n);
     if (!y)

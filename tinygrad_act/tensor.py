@@ -52,7 +52,7 @@ class Tensor:
 
     Parameters
     ----------
-    data : number, nested lists or tuples of numbers, NumPy array, or Tensor
+    data : number, nested lists or tuples of numbers, range, NumPy array, or Tensor
         The values; they are copied.
     requires_grad : bool
         Whether it is a leaf that collects a gradient.  Default: False.
