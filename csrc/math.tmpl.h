@@ -32,6 +32,7 @@
 #define v_ldexp TN(v_ldexp)
 #define v_ldexp_down TN(v_ldexp_down)
 #define v_two_product TN(v_two_product)
+#define v_residual TN(v_residual)
 #define v_exp_reduce TN(v_exp_reduce)
 #define v_exp_split TN(v_exp_split)
 #define v_exp_negative TN(v_exp_negative)
@@ -42,6 +43,7 @@
 #define v_log_special TN(v_log_special)
 #define v_log_join TN(v_log_join)
 #define v_log1p_unit TN(v_log1p_unit)
+#define v_log_sum TN(v_log_sum)
 #define v_log_two TN(v_log_two)
 #define v_times_gauss TN(v_times_gauss)
 #define v_gauss_tail TN(v_gauss_tail)
@@ -52,6 +54,7 @@
 #define v_odd TN(v_odd)
 #define v_sine TN(v_sine)
 #define v_asin_tail TN(v_asin_tail)
+#define v_atan_tail TN(v_atan_tail)
 
 #define v_each TN(v_each)
 #define v_each_pair TN(v_each_pair)
@@ -129,8 +132,7 @@
 #define LOG10_E 0x1.bcb7b1526e50ep-2      /* 1 / log(10) */
 #define LN_2 0x1.62e42fefa39efp-1
 #define TWO_OVER_PI 0x1.45f306dc9c883p-1
-#define TAN_PI_8 0x1.a827999fcef32p-2  /* sqrt(2) - 1 */
-#define TAN_3PI_8 0x1.3504f333f9de6p+1 /* sqrt(2) + 1 */
+#define ATAN_MIDDLE 0.5465 /* to its reciprocal, atan turns by pi / 4 */
 #define INV_SQRT_2PI 0x1.9884533d43651p-2 /* 1 / sqrt(2 pi) */
 #define SELU_LAMBDA 1.0507009873554804934193349852946 /* alpha: 1.67326324235437728481... */
 #define GELU_TANH_C1 1.5957691216057307118   /* 2 sqrt(2 / pi) */
@@ -152,6 +154,7 @@
 #undef SIN_HIGHEST
 #undef HALF_PI
 #undef HALF_PI_LO
+#undef QUARTER_PI_REST
 #undef HALF_PI_1
 #undef HALF_PI_2
 #undef HALF_PI_3
@@ -196,6 +199,7 @@ typedef uint32_t VU __attribute__((vector_size(VBYTES)));
 #define HALF_PI_2 0x1.fb4p-12
 #define HALF_PI_3 0x1.4442dp-24
 #define HALF_PI_4 0x1.846988p-48
+#define QUARTER_PI_REST 0x1.fb5444p-13 /* what HALF_PI_1 / 2 lacks */
 #define SILU_LOWEST -112     /* below, x exp(x) rounds to 0 */
 #define ERFC_HIGHEST 10.6    /* above, erfc rounds to 0 */
 #define LOG2_E_LO 0x1.4ae0bf85ddf44p-26 /* what float(LOG2_E) lacks */
@@ -230,6 +234,7 @@ typedef uint64_t VU __attribute__((vector_size(VBYTES)));
 #define HALF_PI_2 0x1.0b46p-34
 #define HALF_PI_3 0x1.1a62633145c06p-54
 #define HALF_PI_4 0x1.c1cd129024e08p-107
+#define QUARTER_PI_REST 0x1.0b4611a626331p-35
 #define SILU_LOWEST -754
 #define ERFC_HIGHEST 27.5
 #define LOG2_E_LO 0x1.777d0ffda0d24p-56
@@ -268,6 +273,18 @@ static inline V v_two_product(V x, V y, V *lo)
     *lo = ((x1 * y1 - hi) + (x1 * y2 + x2 * y1)) + x2 * y2;
 #endif
     return hi;
+}
+
+/* z - x * y, exact where z is the rounded product or near it. */
+static inline V v_residual(V z, V x, V y)
+{
+#if HAS_FMA
+    return v_fma(-x, y, z);
+#else
+    V lo;
+    const V hi = v_two_product(x, y, &lo);
+    return (z - hi) - lo;
+#endif
 }
 
 /* ---- exp and its relatives ------------------------------------------------ */
@@ -1021,46 +1038,157 @@ static inline V v_pow(V x, V y)
 /* In float64, whatever the dtype: float32 is then rounded right but for a few numbers.  The
  * library is one for all instruction sets. */
 
+/* lanes: one vector.  Not inlined, for it is rare, and a loop around it needs its registers. */
+static __attribute__((noinline)) void TN(each_lane)(double (*f)(double), T *lanes)
+{
+    for (int i = 0; i < VL; i++)
+        lanes[i] = (T)f((double)lanes[i]);
+}
+
 static ALWAYS_INLINE V v_each(double (*f)(double), V x)
 {
     T lanes[VBYTES / sizeof(T)];
     v_store(lanes, x);
-    for (int i = 0; i < VL; i++)
-        lanes[i] = (T)f((double)lanes[i]);
+    TN(each_lane)(f, lanes);
     return v_load(lanes);
+}
+
+/* x, y: one vector each; the results are left in x. */
+static __attribute__((noinline)) void TN(each_pair_of_lanes)(double (*f)(double, double), T *x,
+                                                             const T *y)
+{
+    for (int i = 0; i < VL; i++)
+        x[i] = (T)f((double)x[i], (double)y[i]);
 }
 
 static ALWAYS_INLINE V v_each_pair(double (*f)(double, double), V x, V y)
 {
     T xs[VBYTES / sizeof(T)], ys[VBYTES / sizeof(T)];
     v_store(xs, x), v_store(ys, y);
-    for (int i = 0; i < VL; i++)
-        xs[i] = (T)f((double)xs[i], (double)ys[i]);
+    TN(each_pair_of_lanes)(f, xs, ys);
     return v_load(xs);
 }
 
-/* v_asinh: max ulp f32 0.6, f64 2.0; range all */
-static inline V v_asinh(V x) { return v_each(asinh, x); }
-
-/* v_acosh: max ulp f32 0.6, f64 2.0; range all */
-static inline V v_acosh(V x) { return v_each(acosh, x); }
-
-/* v_atanh: max ulp f32 0.6, f64 2.0; range all */
-static inline V v_atanh(V x) { return v_each(atanh, x); }
-
-/* v_hypot: max ulp f32 0.6, f64 1.0; range all */
-static inline V v_hypot(V x, V y) { return v_each_pair(hypot, x, y); }
-
-/* v_atan2: max ulp f32 0.6, f64 1.0; range all */
-static inline V v_atan2(V x, V y) { return v_each_pair(atan2, x, y); }
-
-/* x - y floor(x / y): fmod is exact, and then the sign of y is given to it. */
+/* x - y floor(x / y): what an integer division leaves is exact, and then the sign of y is given
+ * to it. */
 /* v_remainder: max ulp f32 0.5, f64 0.5; range all */
 static inline V v_remainder(V x, V y)
 {
-    const V r = v_each_pair(fmod, x, y);
+    /* The rounded quotient may be the next integer; then the rest is negative. */
+    const V a = v_abs(x), b = v_abs(y), quotient = a / b;
+    const V rest = v_residual(a, v_floor(quotient), b);
+    const V moderate = v_copysign(v_select(v_lt(rest, K(0)), rest + b, rest), x);
+    V r = v_select(v_lt(a, b), x, moderate);
+    /* where the quotient is not known, or a product might overflow */
+    const M safe = v_lt(b, K(T_BITS == 32 ? 0x1p+100 : 0x1p+900));
+    const M far = v_le(K(ALL_INTEGERS), v_select(safe, quotient, a));
+    if (v_any(far))
+        r = v_select(far, v_each_pair(fmod, x, y), r);
     const V moved = v_select(v_lt(v_copysign(K(1), y) * r, K(0)), r + y, r);
     return v_select(v_eq(r, K(0)), v_copysign(r, y), moved);
+}
+
+/* ---- the inverses of sinh, cosh and tanh ---------------------------------------- */
+
+/* log(larger + smaller + lo) + doublings ln 2 of a sum of at least 1.  As in log1p, what the
+ * rounded sum has lost counts where it is near 1. */
+static inline V v_log_sum(V larger, V smaller, V lo, V doublings)
+{
+    const V u = larger + smaller;
+    const V rest = (smaller - (u - larger)) + lo;
+    V k;
+    const V f = v_log_split(u, &k);
+    const V scale = v_max(K(0), v_pow2(K(INTEGER_MAGIC) - k, K(1)));
+    return v_log_join(v_fma(rest, scale, f), k + doublings);
+}
+
+/* v_asinh: max ulp f32 1.7, f64 1.7; range all */
+static inline V v_asinh(V x)
+{
+    /* log(a + sqrt(1 + a^2)), where a^2, the sum and the root are each followed by what they
+     * lost; where that is log(2 a), the 2 is a doubling. */
+    const V a = v_abs(x);
+    const M large = v_lt(K(NO_SQUARE), a);
+    V lo;
+    const V b = v_select(large, K(0), a);
+    const V square = v_two_product(b, b, &lo);
+    const V high = v_max(K(1), square), low = v_min(K(1), square);
+    const V sum = high + low;
+    const V root = v_sqrt(sum);
+    const V lost = v_residual(sum, root, root) + ((low - (sum - high)) + lo);
+    const V larger = v_select(large, a, root), smaller = v_select(large, K(0), a);
+    const V doublings = v_select(large, K(1), K(0));
+    const V y = v_log_sum(larger, smaller, lost * (K(0.5) / root), doublings);
+    return v_select(v_lt(a, K(INFINITY)), v_copysign(y, x), x);
+}
+
+/* v_acosh: max ulp f32 1.6, f64 1.6; range all */
+static inline V v_acosh(V x)
+{
+    /* log(x + sqrt((x - 1) (x + 1))) */
+    const M large = v_lt(K(NO_SQUARE), x);
+    V lo;
+    const V b = v_select(large, K(1), x), below = b - K(1), above = b + K(1);
+    const V product = v_two_product(below, above, &lo);
+    const V above_lo = b - (above - K(1));
+    const V root = v_sqrt(product);
+    const V lost = v_residual(product, root, root) + v_fma(below, above_lo, lo);
+    const V root_lo = K(0.5) * lost / v_max(K(SINH_LEAST), root); /* at 1 the root is 0 */
+    const V y = v_log_sum(x, root, root_lo, v_select(large, K(1), K(0)));
+    return v_select(v_lt(x, K(INFINITY)), v_select(v_lt(x, K(1)), K(NAN), y), x);
+}
+
+/* (atanh(s) - s) / s^3 as a polynomial in s^2, |s| <= 0.27; relative to the function the error
+ * is 2^-29.5 and 2^-61.8. */
+static const T TN(atanh_coefficients)[] = {
+#if T_BITS == 32
+    0x1.555548p-2, 0x1.99a83cp-3, 0x1.223ea2p-3, 0x1.08445ep-3,
+#else
+    0x1.5555555555555p-2, 0x1.9999999999b96p-3, 0x1.2492492475cbcp-3, 0x1.c71c71e065207p-4,
+    0x1.745d10d66dda1p-4, 0x1.3b14b3e214e87p-4, 0x1.10f7366173d87p-4, 0x1.e52b7ae54166ep-5,
+    0x1.8e744593da4dbp-5, 0x1.1bb3658e2003p-4,
+#endif
+};
+
+/* v_atanh: max ulp f32 1.4, f64 1.4; range all */
+static inline V v_atanh(V x)
+{
+    /* With u = 1 + a and v = 1 - a it is log(u / v) / 2 = k ln(2) / 2 + atanh(s), where
+     * s = (u - 2^k v) / (u + 2^k v).  k comes from a difference of bits, which is near to one of
+     * logarithms; it is 0 up to a = 0.245, so that nowhere much is lost by the sum. */
+    const V a = v_abs(x), u = K(1) + a, v = K(1) - a;
+    const V u_lo = a - (u - K(1)), v_lo = (K(1) - v) - a;
+    const VU n = ((VU)u - (VU)v + ((VU)K(1.265) - (VU)K(1))) >> MANTISSA_BITS;
+    const V magic = K(T_BITS == 32 ? 0x1p+23 : 0x1p+52);
+    const V k = (V)(n | (VU)magic) - magic;
+    const V scale = (V)((n << MANTISSA_BITS) + (VU)K(1));
+    const V above = v_fma(-scale, v, u) + v_fma(-scale, v_lo, u_lo);
+    const V below = v_fma(scale, v, u) + v_fma(scale, v_lo, u_lo);
+    const V s = above / below, square = s * s;
+    const V tail = v_fma(s * square, v_poly(square, TN(atanh_coefficients)), k * K(LN2_LO / 2));
+    const V y = v_fma(k, K(LN2_HI / 2), s + tail);
+    const V limit = v_select(v_eq(a, K(1)), K(INFINITY), K(NAN));
+    return v_copysign(v_select(v_lt(a, K(1)), y, limit), x);
+}
+
+/* ---- the length of a vector ----------------------------------------------------- */
+
+/* v_hypot: max ulp f32 1.2, f64 1.2; range all */
+static inline V v_hypot(V x, V y)
+{
+    const V a = v_abs(x), b = v_abs(y), large = v_max(a, b), small = v_min(b, a);
+    /* A power of 2 keeps the squares from overflow and what counts of them from underflow. */
+    const V up = K(T_BITS == 32 ? 0x1p+80 : 0x1p+600);
+    const V down = K(T_BITS == 32 ? 0x1p-80 : 0x1p-600);
+    const M high = v_lt(K(T_BITS == 32 ? 0x1p+60 : 0x1p+500), large);
+    const M low = v_lt(large, K(T_BITS == 32 ? 0x1p-40 : 0x1p-400));
+    const V scale = v_select(high, down, v_select(low, up, K(1)));
+    const V back = v_select(high, up, v_select(low, down, K(1)));
+    const V c = large * scale, d = small * scale;
+    V lo;
+    const V square = v_two_product(c, c, &lo);
+    const V length = v_sqrt(square + v_fma(d, d, lo)) * back;
+    return v_select(v_eq(a, K(INFINITY)), a, v_select(v_eq(b, K(INFINITY)), b, length));
 }
 
 /* ---- sine and its relatives -------------------------------------------------- */
@@ -1092,16 +1220,18 @@ static inline V v_quarters(V x, VU *k, V *lo)
     const V shifted = v_fma(x, K(TWO_OVER_PI), K(INTEGER_MAGIC));
     const V n = shifted - K(INTEGER_MAGIC);
     *k = (VU)shifted;
-    /* Nothing is lost in the first two steps, for x and n pi/2 are near each other. */
+    /* Nothing is lost in the first step, for x and n pi/2 are near each other. */
+#if HAS_FMA
+    const V near = v_fma(n, K(-(HALF_PI_1 + HALF_PI_2)), x);
+#else
     const V near = v_fma(n, K(-HALF_PI_2), v_fma(n, K(-HALF_PI_1), x));
+#endif
     V p_lo;
     const V p = v_two_product(n, K(HALF_PI_3), &p_lo);
     /* near - p, and what it loses (Knuth's sum) */
-    const V hi = near - p, moved = hi - near;
-    const V lost = (near - (hi - moved)) - (p + moved);
-    const V rest = lost - v_fma(n, K(HALF_PI_4), p_lo);
-    const V r = hi + rest;
-    *lo = rest - (r - hi);
+    const V r = near - p, moved = r - near;
+    const V lost = (near - (r - moved)) - (p + moved);
+    *lo = lost - v_fma(n, K(HALF_PI_4), p_lo);
     return r;
 }
 
@@ -1148,32 +1278,49 @@ static inline V v_cos(V x)
     return v_any(far) ? v_select(far, v_each(cos, x), y) : y;
 }
 
-/* v_tan: max ulp f32 2.5, f64 2.5; range all */
+/* (tan(r) - r) / r^3 as a polynomial in r^2, |r| <= 0.788; relative to the tangent the error is
+ * 2^-29.4 and 2^-58.6. */
+static const T TN(tan_coefficients)[] = {
+#if T_BITS == 32
+    0x1.55556p-2, 0x1.110d9p-3, 0x1.badda6p-5, 0x1.5c8edp-6, 0x1.63f492p-7, 0x1.989678p-15,
+    0x1.204b72p-8,
+#else
+    0x1.555555555555ep-2,   0x1.11111111105a4p-3,  0x1.ba1ba1bac4662p-5,  0x1.664f485b8f045p-6,
+    0x1.226e3ac0b13d8p-7,   0x1.d6d2dbd747cd2p-9,  0x1.7db248338c5c4p-10, 0x1.34b45a99664f2p-11,
+    0x1.ffa320b110527p-13,  0x1.5c0b23cffe71p-14,  0x1.1e86ebb45f52dp-14, -0x1.c5df1ebef0a9dp-16,
+    0x1.a22478a81b704p-15,  -0x1.a17a6349d27fdp-16, 0x1.4d696b09e3cd4p-17,
+#endif
+};
+
+/* v_tan: max ulp f32 1.8, f64 1.8; range all */
 static inline V v_tan(V x)
 {
-    /* sin / cos of r, and -cos / sin if k is odd */
+    /* t = tan(r), or -1 / t if k is odd; lo counts as the tangent rises there, by 1 + t^2, and so
+     * much need not be known of that. */
     VU k;
     V lo;
     const V r = v_quarters(x, &k, &lo);
-    const V s = v_sin_near(r, lo), c = v_cos_near(r, lo);
+    const V square = r * r, rise = v_fma(square, K(1.5), K(1));
+    const V t = r + v_fma(r * square, v_poly(square, TN(tan_coefficients)), rise * lo);
     const M odd = v_odd(k), far = v_lt(K(SIN_HIGHEST), v_abs(x));
-    const V q = v_select(odd, -c, s) / v_select(odd, s, c);
+    const V q = v_select(odd, K(-1), t) / v_select(odd, t, K(1));
     const V y = v_select(v_lt(v_abs(x), K(SINH_LEAST)), x, q);
     return v_any(far) ? v_select(far, v_each(tan, x), y) : y;
 }
 
 /* ---- their inverses ------------------------------------------------------------ */
 
-/* (atan(t) - t) / t^3 as a polynomial in t^2, |t| <= sqrt(2) - 1, and (asin(s) - s) / s^3 in
- * s^2, |s| <= 1/2; relative to the function the error is 2^-25.5 and 2^-59.4, and 2^-27.5 and
+/* (atan(t) - t) / t^3 as a polynomial in t^2, |t| <= 0.5466, and (asin(s) - s) / s^3 in
+ * s^2, |s| <= 1/2; relative to the function the error is 2^-30.2 and 2^-58.8, and 2^-27.5 and
  * 2^-55.8. */
 static const T TN(atan_coefficients)[] = {
 #if T_BITS == 32
-    -0x1.555454p-2, 0x1.99249ep-3, -0x1.1c3466p-3, 0x1.49cc26p-4,
+    -0x1.55554ap-2, 0x1.9993b6p-3, -0x1.240e9p-3, 0x1.bc554ap-4, -0x1.39224p-4, 0x1.17bc76p-5,
 #else
-    -0x1.555555555553dp-2, 0x1.9999999995805p-3,  -0x1.24924922a997dp-3, 0x1.c71c70e44c0ffp-4,
-    -0x1.745cf8a4e8485p-4, 0x1.3b11150f8be6dp-4,  -0x1.10eb890e9aa36p-4, 0x1.df0c9425e7a12p-5,
-    -0x1.9cc678f97e7a8p-5, 0x1.37b69489bcfa2p-5,  -0x1.2526cc6bc23dep-6,
+    -0x1.5555555555538p-2, 0x1.9999999995c33p-3,  -0x1.249249232a311p-3, 0x1.c71c7141dac7ap-4,
+    -0x1.745d08aefab9ep-4, 0x1.3b12a95579bc7p-4,  -0x1.110464c6de137p-4, 0x1.e10773e50ecefp-5,
+    -0x1.a9eab6d899b2ap-5, 0x1.6f05c7a7e3b5cp-5,  -0x1.1ba7b28e6bec9p-5, 0x1.4d4591b3c5c6cp-6,
+    -0x1.a485fa94f0ce2p-8,
 #endif
 };
 static const T TN(asin_coefficients)[] = {
@@ -1186,19 +1333,46 @@ static const T TN(asin_coefficients)[] = {
 #endif
 };
 
-/* v_atan: max ulp f32 2.2, f64 2.2; range all */
+/* atan(t) - t */
+static inline V v_atan_tail(V t)
+{
+    const V square = t * t;
+    return t * square * v_poly(square, TN(atan_coefficients));
+}
+
+/* v_atan: max ulp f32 1.2, f64 1.2; range all */
 static inline V v_atan(V x)
 {
-    /* |x| = tan(turn + atan(t)) with a turn of 0, pi/4 or pi/2 */
+    /* |x| = tan(turn + atan(t)) with a turn of 0, pi/4 or pi/2.  The borders are such that t is
+     * small where it is the quotient of two numbers that may be rounded. */
     const V a = v_abs(x);
-    const M middle = v_lt(K(TAN_PI_8), a), far = v_lt(K(TAN_3PI_8), a);
+    const M middle = v_lt(K(ATAN_MIDDLE), a), far = v_lt(K(1 / ATAN_MIDDLE), a);
     const V above = v_select(far, K(-1), v_select(middle, a - K(1), a));
     const V below = v_select(far, a, v_select(middle, a + K(1), K(1)));
     const V turn = v_select(far, K(HALF_PI), v_select(middle, K(HALF_PI / 2), K(0)));
     const V turn_lo = v_select(far, K(HALF_PI_LO), v_select(middle, K(HALF_PI_LO / 2), K(0)));
-    const V t = above / below, square = t * t;
-    const V rest = v_fma(t * square, v_poly(square, TN(atan_coefficients)), turn_lo);
-    return v_signed(turn + (t + rest), x);
+    const V t = above / below;
+    return v_signed(turn + (t + (v_atan_tail(t) + turn_lo)), x);
+}
+
+/* v_atan2: max ulp f32 1.6, f64 1.6; range all */
+static inline V v_atan2(V y, V x)
+{
+    /* The same of |y| / |x|, the turn counted in quarters of pi; for negative x that less than
+     * pi.  The sum of the largest numbers must not overflow. */
+    const V tall = v_abs(y);
+    const V scale = v_select(v_lt(K(T_BITS == 32 ? 0x1p+126 : 0x1p+1022), tall), K(0.5), K(1));
+    const V a = tall * scale, b = v_abs(x) * scale;
+    const V least = K(T_BITS == 32 ? 0x1p-149 : 0x1p-1074); /* two zeros are in no middle */
+    const M middle = v_le(v_max(least, K(ATAN_MIDDLE) * b), a), far = v_lt(b, K(ATAN_MIDDLE) * a);
+    const V above = v_select(far, -b, v_select(middle, a - b, a));
+    const V below = v_select(far, a, v_select(middle, a + b, b));
+    const V q = v_select(v_eq(a, b), K(0), above / below); /* also of two zeros or infinities */
+    const V eighths = v_select(far, K(2), v_select(middle, K(1), K(0)));
+    const V left = v_copysign(K(1), x);
+    const V n = v_select(v_lt(left, K(0)), K(4) - eighths, eighths), t = q * left;
+    const V rest = v_fma(n, K(QUARTER_PI_REST), v_atan_tail(t));
+    return v_signed(v_fma(n, K(HALF_PI_1 / 2), t + rest), y);
 }
 
 /* asin(s) - s, given s and s^2 */

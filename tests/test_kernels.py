@@ -356,6 +356,36 @@ def test_pow_of_special_points(isa, dtype):
     assert not bad.any(), (x[bad][:5], y[bad][:5], got[bad][:5], expected[bad][:5])
 
 
+@pytest.mark.parametrize("op", [tga.hypot, tga.atan2], ids=by_name)
+def test_length_and_angle_of_special_points(op, isa, dtype):
+    """C99 annex F, which NumPy follows, too: all pairs of zeros, infinities, nan and extremes."""
+    x, y = pairs(dtype, 0)
+    with np.errstate(all="ignore"):
+        expected = {"hypot": np.hypot, "atan2": np.arctan2}[op.name](x, y)
+    got = binary(op, x, y)
+    assert (np.isnan(got) == np.isnan(expected)).all()
+    number = ~np.isnan(expected)
+    x, y, got, expected = x[number], y[number], got[number], expected[number]
+    assert (np.signbit(got) == np.signbit(expected)).all()
+    exact = (
+        ~np.isfinite(expected) | (expected == 0) | (x == 0) | (y == 0) | np.isinf(x) | np.isinf(y)
+    )
+    assert same_bits(got[exact], expected[exact])
+
+
+@pytest.mark.parametrize("quotient", [1.0, 2.0**23, 2.0**24 + 1, 2.0**30, 2.0**53 + 2, 2.0**60])
+def test_remainder_of_large_quotients(quotient, isa, dtype):
+    """Where the integer quotient is no more known exactly, and just before."""
+    rng = np.random.default_rng(5)
+    y = np.exp2(rng.uniform(-30, 60, 64)).astype(dtype)
+    x = (y * (quotient * rng.uniform(0.9, 1.1, 64))).astype(dtype)
+    x, y = (
+        np.concatenate([x, -x, x, y * np.dtype(dtype).type(quotient)]),
+        np.concatenate([y, y, -y, y]),
+    )
+    assert same_bits(binary(tga.remainder, x, y), np.remainder(x, y))
+
+
 @pytest.mark.parametrize("op", BINARY, ids=by_name)
 @given(data=st.data())
 def test_binary_random_bits(op, dtype, data):
