@@ -415,7 +415,8 @@ static int execute(PyObject *module)
     state->cell_contents = PyUnicode_InternFromString("cell_contents");
     if (!state->memory_type || !state->base_type || !state->writes)
         return -1;
-    if (PyModule_AddFunctions(module, tga_shortcuts) < 0 || !tga_eager_types(module) ||
+    if (PyModule_AddFunctions(module, tga_shortcuts) < 0 ||
+        PyModule_AddFunctions(module, tga_view_shortcuts) < 0 || !tga_eager_types(module) ||
         PyModule_AddFunctions(module, tga_eager_functions) < 0)
         return -1;
     return PyModule_AddObjectRef(module, "ArrayBase", (PyObject *)state->base_type);

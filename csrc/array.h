@@ -107,14 +107,49 @@ Array *tga_array_on(State *state, Memory *memory, char *start, PyObject *shape,
 /* array.c: the number of a write in place, of the last so far unless there was a later one. */
 void tga_note_write(State *state, PyObject *number);
 
-/* shortcuts.c: those that eager.c calls, too; `args` are what Python gives them. */
+enum { ALONE = 1 << 13 }; /* elements; above, other threads of Python may run meanwhile */
+
+/* Call a kernel; a large one without Python's lock, which others may want meanwhile. */
+#define RUN(status, work, call)                                                                    \
+    do {                                                                                           \
+        if ((work) <= ALONE) {                                                                     \
+            status = (call);                                                                       \
+        } else {                                                                                   \
+            Py_BEGIN_ALLOW_THREADS                                                                 \
+            status = (call);                                                                       \
+            Py_END_ALLOW_THREADS                                                                   \
+        }                                                                                          \
+    } while (0)
+
+/* A result that was computed; None, so that the long way says what is wrong, if it was not. */
+static inline PyObject *finished(Array *y, int status)
+{
+    if (status == TGA_OK)
+        return (PyObject *)y;
+    Py_DECREF(y);
+    Py_RETURN_NONE;
+}
+
+/* views.c: lengths and strides of an array, or of what it is to be seen as. */
+typedef struct {
+    Py_ssize_t ndim, shape[TGA_MAX_DIMS], strides[TGA_MAX_DIMS];
+    Py_ssize_t skip; /* elements from the first of the array to that of the view */
+} View;
+
+/* As the array is; 0 if it is NULL or has too many axes. */
+int tga_view_of(const Array *x, View *view);
+PyObject *tga_tuple_of(const Py_ssize_t *numbers, Py_ssize_t count);
+
+/* shortcuts.c, views.c: those that eager.c calls, too; `args` are what Python gives them. */
 typedef PyObject *Shortcut(PyObject *module, PyObject *const *args, Py_ssize_t count);
 Shortcut quick_unary, quick_unary_backward, quick_binary, quick_add_to, quick_softmax,
     quick_softmax_backward, quick_glu, quick_glu_backward, quick_maxout, quick_maxout_backward,
     quick_sum, quick_sum_backward, quick_take, quick_permute, quick_permute_backward, quick_matmul,
-    quick_matmul_backward, quick_linear, quick_linear_backward;
+    quick_matmul_backward, quick_linear, quick_linear_backward, quick_compare, quick_where,
+    quick_where_backward, quick_reshape, quick_reshape_backward, quick_unsqueeze, quick_squeeze,
+    quick_expand, quick_getitem, quick_getitem_backward;
 
-extern PyMethodDef tga_shortcuts[];
+extern PyMethodDef tga_shortcuts[], tga_view_shortcuts[];
 
 /* step.c */
 Shortcut array_watch, unchanged, array_step, quick_step;

@@ -67,12 +67,19 @@ static const struct kind {
 } kinds[] = {
     {"unary", 1, quick_unary, quick_unary_backward},
     {"binary", 2, quick_binary, NULL},
+    {"compare", 2, quick_compare, NULL},
+    {"where", 3, quick_where, quick_where_backward},
     {"softmax", 1, quick_softmax, quick_softmax_backward},
     {"glu", 1, quick_glu, quick_glu_backward},
     {"maxout", 1, quick_maxout, quick_maxout_backward},
     {"sum", 1, quick_sum, quick_sum_backward},
     {"take", 2, quick_take, NULL},
     {"permute", 1, quick_permute, quick_permute_backward},
+    {"reshape", 1, quick_reshape, quick_reshape_backward},
+    {"unsqueeze", 1, quick_unsqueeze, quick_reshape_backward},
+    {"squeeze", 1, quick_squeeze, quick_reshape_backward},
+    {"expand", 1, quick_expand, NULL},
+    {"getitem", 1, quick_getitem, quick_getitem_backward},
     {"matmul", 2, quick_matmul, quick_matmul_backward},
     {"linear", 3, quick_linear, quick_linear_backward},
     {0},
@@ -182,25 +189,21 @@ static PyObject *array_of_number(State *state, PyObject *number, PyObject *other
     return (PyObject *)x;
 }
 
-/* quick_apply(known, op, attrs, inputs ...) -> Tensor; if there are none among them, Array */
-static PyObject *quick_apply(PyObject *module, PyObject *const *args, Py_ssize_t count)
+/* An op with all of its attributes, applied to as many inputs as it has: a Tensor; an Array, if
+ * there is no Tensor among them; None if this is not a plain case. */
+static PyObject *applied(PyObject *module, const Known *known, PyObject *op, PyObject *attrs,
+                         PyObject *const *items)
 {
     State *state = state_of(module);
     Engine *engine = &state->engine;
-    const Py_ssize_t inputs = count - 3;
-    if (inputs < 1)
-        return expect("quick_apply", count, 4), NULL;
-    const Known *known = (Known *)args[0];
-    if (Py_TYPE(args[0]) != state->known_type || inputs != known->kind->inputs)
-        Py_RETURN_NONE;
-
+    const Py_ssize_t inputs = known->kind->inputs;
     PyObject *given[1 + MOST_INPUTS + MOST_ATTRS], **arrays = given, *origins[MOST_INPUTS];
     if (known->row != Py_None)
         *arrays++ = known->row;
     Py_ssize_t tensors = 0, numbers = 0, number = 0, filled = arrays - given + inputs;
     int any_origin = 0;
     for (Py_ssize_t i = 0; i < inputs; i++) {
-        PyObject *x = args[3 + i];
+        PyObject *x = items[i];
         origins[i] = Py_None;
         arrays[i] = NULL;
         if (is_tensor(engine, x)) {
@@ -215,21 +218,23 @@ static PyObject *quick_apply(PyObject *module, PyObject *const *args, Py_ssize_t
             number = i;
         }
     }
-    if (numbers > (inputs == 2) || !add_values(given, &filled, args[2]))
+    const Py_ssize_t other = inputs == 3 ? 3 - number : 1 - number; /* which the number meets */
+    if (numbers > (inputs >= 2) || (numbers && other == 3) ||
+        !add_values(given, &filled, attrs))
         Py_RETURN_NONE;
     for (Py_ssize_t i = 0; i < inputs; i++) { /* a Tensor may lose them while others run */
         Py_INCREF(origins[i]);
         Py_XINCREF(arrays[i]);
     }
     if (numbers)
-        arrays[number] = array_of_number(state, args[3 + number], arrays[1 - number]);
+        arrays[number] = array_of_number(state, items[number], arrays[other]);
 
     PyObject *y = numbers && !arrays[number] ? Py_NewRef(Py_None)
                                              : known->kind->forward(module, given, filled);
     PyObject *result = y;
     if (y && y != Py_None && tensors) {
-        const int recorded = any_origin ? is_recording(engine) : 0;
-        PyObject *node = recorded > 0 ? new_node(state, known, args[1], args[2], y, arrays, origins)
+        const int recorded = any_origin && is_float((Array *)y) ? is_recording(engine) : 0;
+        PyObject *node = recorded > 0 ? new_node(state, known, op, attrs, y, arrays, origins)
                          : recorded   ? NULL
                                       : Py_NewRef(Py_None);
         result = node ? tga_tensor_new(state, y, node) : NULL;
@@ -240,6 +245,52 @@ static PyObject *quick_apply(PyObject *module, PyObject *const *args, Py_ssize_t
         Py_DECREF(origins[i]);
         Py_XDECREF(arrays[i]);
     }
+    return result;
+}
+
+/* What C knows of an op, if it has so many inputs; else NULL. */
+static const Known *as_known(State *state, PyObject *known, Py_ssize_t inputs)
+{
+    const int is_known = Py_TYPE(known) == state->known_type;
+    return is_known && ((Known *)known)->kind->inputs == inputs ? (Known *)known : NULL;
+}
+
+/* quick_apply(known, op, attrs, inputs ...) -> Tensor; if there are none among them, Array */
+static PyObject *quick_apply(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    if (count < 4)
+        return expect("quick_apply", count, 4), NULL;
+    const Known *known = as_known(state_of(module), args[0], count - 3);
+    return known ? applied(module, known, args[1], args[2], args + 3) : Py_NewRef(Py_None);
+}
+
+/* The attributes of a call: the defaults, those given by name in their place.  NULL, perhaps
+ * without an exception, if there is one that the op does not have. */
+static PyObject *completed(PyObject *defaults, PyObject *by_name)
+{
+    PyObject *attrs = PyDict_Copy(defaults);
+    if (attrs && (PyDict_Update(attrs, by_name) < 0 || PyDict_Size(attrs) > PyDict_Size(defaults)))
+        Py_CLEAR(attrs);
+    return attrs;
+}
+
+/* quick_call(known, op, defaults, inputs, attributes by name), as of a call of the op: see op.py */
+static PyObject *quick_call(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    PyObject *items[MOST_INPUTS];
+    if (!expect("quick_call", count, 5))
+        return NULL;
+    const Py_ssize_t inputs = PyTuple_CheckExact(args[3]) ? PyTuple_Size(args[3]) : -1;
+    const Known *known = as_known(state_of(module), args[0], inputs);
+    if (!known || !PyDict_CheckExact(args[2]) || !PyDict_CheckExact(args[4]))
+        Py_RETURN_NONE;
+    for (Py_ssize_t i = 0; i < inputs; i++)
+        items[i] = PyTuple_GetItem(args[3], i);
+    PyObject *attrs = PyDict_Size(args[4]) ? completed(args[2], args[4]) : Py_NewRef(args[2]);
+    if (!attrs)
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    PyObject *result = applied(module, known, args[1], attrs, items);
+    Py_DECREF(attrs);
     return result;
 }
 
@@ -687,6 +738,7 @@ PyMethodDef tga_eager_functions[] = {
     FUNCTION(configure_engine),
     FUNCTION(known),
     FUNCTION(quick_apply),
+    FUNCTION(quick_call),
     FUNCTION(quick_backward),
     {0},
 };

@@ -15,30 +15,7 @@
 #include "array.h"
 #include "kernels.h"
 
-enum { ALONE = 1 << 13 }; /* elements; above, other threads of Python may run meanwhile */
-
-/* Call a kernel; a large one without Python's lock, which others may want meanwhile. */
-#define RUN(status, work, call)                                                                    \
-    do {                                                                                           \
-        if ((work) <= ALONE) {                                                                     \
-            status = (call);                                                                       \
-        } else {                                                                                   \
-            Py_BEGIN_ALLOW_THREADS                                                                 \
-            status = (call);                                                                       \
-            Py_END_ALLOW_THREADS                                                                   \
-        }                                                                                          \
-    } while (0)
-
 static void drop(Array *x) { Py_XDECREF((PyObject *)x); }
-
-/* A result that was computed; None, so that the long way says what is wrong, if it was not. */
-static PyObject *finished(Array *y, int status)
-{
-    if (status == TGA_OK)
-        return (PyObject *)y;
-    Py_DECREF(y);
-    Py_RETURN_NONE;
-}
 
 static Array *make_matrix(State *state, int code, Py_ssize_t rows, Py_ssize_t columns)
 {
@@ -124,7 +101,53 @@ PyObject *quick_unary_backward(PyObject *module, PyObject *const *args, Py_ssize
     return finished(gx, status);
 }
 
-/* quick_binary(row, x, y) -> z: of one shape, or one of them a single number */
+/* The shape in which arrays meet by broadcasting, and how to walk the result, in C order, and
+ * them; NULL, without an exception, if they do not meet. */
+static PyObject *met(const Array *const *xs, int count, tga_layout *walk, Py_ssize_t *size)
+{
+    View views[3];
+    int longest = 0; /* of the shapes: the result's is that one, unless a 1 in it is stretched */
+    for (int k = 0; k < count; k++) {
+        if (!tga_view_of(xs[k], &views[k]))
+            return NULL;
+        longest = views[k].ndim > views[longest].ndim ? k : longest;
+    }
+    const Py_ssize_t ndim = views[longest].ndim;
+    Py_ssize_t shape[TGA_MAX_DIMS];
+    int is_new = 0;
+    *size = 1;
+    walk->ndim = ndim;
+    for (Py_ssize_t i = ndim - 1; i >= 0; i--) {
+        shape[i] = 1;
+        for (int k = 0; k < count; k++) {
+            const Py_ssize_t at = i - (ndim - views[k].ndim);
+            const Py_ssize_t length = at < 0 ? 1 : views[k].shape[at];
+            if (length != 1 && shape[i] != 1 && shape[i] != length)
+                return NULL;
+            shape[i] = length == 1 ? shape[i] : length;
+            walk->stride[1 + k][i] = length == 1 ? 0 : views[k].strides[at];
+        }
+        is_new |= shape[i] != views[longest].shape[i];
+        walk->shape[i] = shape[i];
+        walk->stride[0][i] = *size;
+        if (__builtin_mul_overflow(*size, shape[i], size))
+            return NULL;
+    }
+    return is_new ? tga_tuple_of(shape, ndim) : Py_NewRef(xs[longest]->shape);
+}
+
+/* A new array for the result of arrays that meet; NULL as above, or with an exception. */
+static Array *make_met(State *state, const Array *const *xs, int count, int code,
+                       tga_layout *walk)
+{
+    Py_ssize_t size;
+    PyObject *shape = met(xs, count, walk, &size);
+    Array *z = shape ? tga_array_new(state, shape, code, size) : NULL;
+    Py_XDECREF(shape);
+    return z;
+}
+
+/* quick_binary(row, x, y) -> z */
 PyObject *quick_binary(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     State *state = state_of(module);
@@ -132,23 +155,101 @@ PyObject *quick_binary(PyObject *module, PyObject *const *args, Py_ssize_t count
         return NULL;
     const int row = (int)PyLong_AsLong(args[0]);
     const Array *x = as_array(state, args[1]), *y = as_array(state, args[2]);
-    if (row < 0 || !x || !y || !is_float(x) || x->code != y->code || !is_contiguous(x) ||
-        !is_contiguous(y))
+    if (row < 0 || !x || !y || !is_float(x) || x->code != y->code)
         Py_RETURN_NONE;
-    int step_x = 1, step_y = 1;
-    if (!same_shape(x, y)) {
-        step_x = PyTuple_Size(x->shape) != 0;
-        step_y = PyTuple_Size(y->shape) != 0;
-        if (step_x && step_y)
-            Py_RETURN_NONE;
+    const int x_is_number = PyTuple_Size(x->shape) == 0, y_is_number = PyTuple_Size(y->shape) == 0;
+    const int alike = x_is_number || y_is_number || same_shape(x, y);
+    int status;
+    if (alike && is_contiguous(x) && is_contiguous(y)) {
+        Array *z = tga_array_like(state, x_is_number ? y : x);
+        if (!z)
+            return NULL;
+        RUN(status, z->size,
+            tga_binary_forward(row, z->code, z->size, x->start, !x_is_number || y_is_number,
+                               y->start, !y_is_number, z->start));
+        return finished(z, status);
     }
-    Array *z = tga_array_like(state, step_x ? x : y);
+    const Array *both[] = {x, y};
+    tga_layout walk;
+    Array *z = make_met(state, both, 2, x->code, &walk);
     if (!z)
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    RUN(status, z->size,
+        tga_binary_forward_strided(row, z->code, &walk, x->start, y->start, z->start));
+    return finished(z, status);
+}
+
+/* quick_compare(row, x, y) -> z, of bools */
+PyObject *quick_compare(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_compare", count, 3))
         return NULL;
+    const int row = (int)PyLong_AsLong(args[0]);
+    const Array *both[] = {as_array(state, args[1]), as_array(state, args[2])};
+    tga_layout walk;
+    if (row < 0 || !both[0] || !both[1] || both[0]->code != both[1]->code)
+        Py_RETURN_NONE;
+    Array *z = make_met(state, both, 2, TGA_BOOL, &walk);
+    if (!z)
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
     int status;
     RUN(status, z->size,
-        tga_binary_forward(row, z->code, z->size, x->start, step_x, y->start, step_y, z->start));
+        tga_compare_strided(row, both[0]->code, &walk, both[0]->start, both[1]->start,
+                            (uint8_t *)z->start));
     return finished(z, status);
+}
+
+/* quick_where(condition, x, y) -> z */
+PyObject *quick_where(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_where", count, 3))
+        return NULL;
+    const Array *three[] = {as_array(state, args[0]), as_array(state, args[1]),
+                            as_array(state, args[2])};
+    const Array *condition = three[0], *x = three[1], *y = three[2];
+    tga_layout walk;
+    if (!condition || !x || !y || condition->code != TGA_BOOL || !is_float(x) ||
+        x->code != y->code)
+        Py_RETURN_NONE;
+    Array *z = make_met(state, three, 3, x->code, &walk);
+    if (!z)
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    int status;
+    RUN(status, z->size,
+        tga_where_strided(z->code, &walk, (const uint8_t *)condition->start, x->start, y->start,
+                          z->start));
+    return finished(z, status);
+}
+
+/* quick_where_backward(gz, condition, shape of x, shape of y, parents) -> (None, gx, gy), None
+ * where not wanted: gz where it was taken, 0 elsewhere.  Not where x or y were broadcast. */
+PyObject *quick_where_backward(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_where_backward", count, 5))
+        return NULL;
+    const Array *gz = as_array(state, args[0]);
+    if (!gz || !is_float(gz) || PyTuple_GetItem(args[4], 0) != Py_None)
+        Py_RETURN_NONE;
+    PyObject *found[3] = {Py_None, Py_None, Py_None}, *zero;
+    int done = 1;
+    if (!(zero = (PyObject *)tga_array_number(state, gz->code, 0.0)))
+        return NULL;
+    for (int k = 1; done && k <= 2; k++) {
+        if (PyTuple_GetItem(args[4], k) == Py_None)
+            continue;
+        PyObject *given[] = {args[1], k == 1 ? args[0] : zero, k == 1 ? zero : args[0]};
+        done = PyObject_RichCompareBool(args[1 + k], gz->shape, Py_EQ) == 1 &&
+               (found[k] = quick_where(module, given, 3)) && found[k] != Py_None;
+    }
+    PyObject *three = done ? PyTuple_Pack(3, Py_None, found[1], found[2]) : NULL;
+    for (int k = 1; k <= 2; k++)
+        if (found[k] != Py_None)
+            Py_XDECREF(found[k]);
+    Py_DECREF(zero);
+    return three || PyErr_Occurred() ? three : Py_NewRef(Py_None);
 }
 
 /* quick_add_to(row of add, total, x) -> total, having added x to it; of one shape */
@@ -457,64 +558,6 @@ PyObject *quick_take(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return finished(y, status);
 }
 
-/* The view of x whose axis i is axis axes[i] of x; or the inverse of that.  Axes are a tuple of
- * numbers, each once, counted from the front. */
-static PyObject *permuted(State *state, const Array *x, PyObject *axes, int inverse)
-{
-    const Py_ssize_t ndim = x ? PyTuple_Size(x->shape) : -1;
-    Py_ssize_t steps[TGA_MAX_DIMS], from[TGA_MAX_DIMS], step = 1;
-    char used[TGA_MAX_DIMS] = {0};
-    if (ndim < 0 || ndim > TGA_MAX_DIMS || !PyTuple_CheckExact(axes) || PyTuple_Size(axes) != ndim)
-        Py_RETURN_NONE;
-    for (Py_ssize_t i = 0; i < ndim; i++) {
-        PyObject *item = PyTuple_GetItem(axes, i);
-        const long axis = PyLong_CheckExact(item) ? PyLong_AsLong(item) : -1;
-        PyErr_Clear(); /* of a number beyond all longs */
-        if (axis < 0 || axis >= ndim || used[axis]++)
-            Py_RETURN_NONE;
-        from[inverse ? axis : i] = inverse ? i : axis;
-    }
-    for (Py_ssize_t i = ndim - 1; i >= 0; i--) {
-        steps[i] = is_contiguous(x) ? step : PyLong_AsSsize_t(PyTuple_GetItem(x->strides, i));
-        step *= PyLong_AsSsize_t(PyTuple_GetItem(x->shape, i));
-    }
-    PyObject *shape = PyTuple_New(ndim), *strides = PyTuple_New(ndim);
-    int in_order = 1; /* whether the elements of the view lie in C order */
-    step = 1;
-    for (Py_ssize_t i = ndim - 1; shape && strides && i >= 0; i--) {
-        PyObject *length = PyTuple_GetItem(x->shape, from[i]);
-        in_order = in_order && steps[from[i]] == step;
-        step *= PyLong_AsSsize_t(length);
-        PyTuple_SetItem(shape, i, Py_NewRef(length));
-        PyTuple_SetItem(strides, i, PyLong_FromSsize_t(steps[from[i]]));
-    }
-    Array *y = NULL;
-    if (shape && strides && !PyErr_Occurred())
-        y = tga_array_on(state, (Memory *)Py_NewRef(x->memory), x->start, shape,
-                      in_order ? Py_None : strides, x->code, x->size);
-    Py_XDECREF(shape);
-    Py_XDECREF(strides);
-    return (PyObject *)y;
-}
-
-/* quick_permute(0, x, axes) -> y */
-PyObject *quick_permute(PyObject *module, PyObject *const *args, Py_ssize_t count)
-{
-    State *state = state_of(module);
-    if (!expect("quick_permute", count, 3))
-        return NULL;
-    return permuted(state, as_array(state, args[1]), args[2], 0);
-}
-
-/* quick_permute_backward(0, gy, gy, axes) -> gx */
-PyObject *quick_permute_backward(PyObject *module, PyObject *const *args, Py_ssize_t count)
-{
-    State *state = state_of(module);
-    if (!expect("quick_permute_backward", count, 4))
-        return NULL;
-    return permuted(state, as_array(state, args[1]), args[3], 1);
-}
-
 /* How the product reads a matrix where it lies: whether it is stored transposed, and the step
  * from one stored row to the next; 0 if it would have to be copied. */
 static int stored(const Array *x, Py_ssize_t rows, Py_ssize_t columns, int *turned,
@@ -705,6 +748,9 @@ PyMethodDef tga_shortcuts[] = {
     FUNCTION(quick_unary),
     FUNCTION(quick_unary_backward),
     FUNCTION(quick_binary),
+    FUNCTION(quick_compare),
+    FUNCTION(quick_where),
+    FUNCTION(quick_where_backward),
     FUNCTION(quick_add_to),
     FUNCTION(quick_softmax),
     FUNCTION(quick_softmax_backward),
@@ -715,8 +761,6 @@ PyMethodDef tga_shortcuts[] = {
     FUNCTION(quick_sum),
     FUNCTION(quick_sum_backward),
     FUNCTION(quick_take),
-    FUNCTION(quick_permute),
-    FUNCTION(quick_permute_backward),
     FUNCTION(quick_matmul),
     FUNCTION(quick_matmul_backward),
     FUNCTION(quick_linear),

@@ -97,6 +97,139 @@ def test_sums(name, shape, dtype):
     assert_same_bits(forward_and_backward(lambda x: op(x.T), x))
 
 
+def assert_same_view(function, x):
+    """A shortcut's view of x is the one that Python would make; or both raise the same error."""
+    found = []
+    for way in (nullcontext(), kernels.no_shortcuts()):
+        with way:
+            try:
+                found.append(function(x).array)
+            except (ValueError, IndexError, TypeError) as error:
+                found.append(repr(error))
+    short, long = found
+    if isinstance(long, str):
+        assert short == long
+        return
+    assert (short.shape, short.strides, short.size) == (long.shape, long.strides, long.size)
+    assert short.dtype is long.dtype is x.dtype
+    if short.memory is x.array.memory or long.memory is x.array.memory:
+        assert short.memory is long.memory and short.address == long.address
+
+
+LAYOUTS = {
+    "in order": lambda x: x,
+    "turned": lambda x: x.T,
+    "backwards": lambda x: x[::-1] if x.ndim else x,
+}
+LENGTHS = st.lists(st.integers(0, 3), max_size=4)
+INDEX_ITEMS = st.one_of(
+    st.integers(-4, 4),
+    st.slices(4),
+    st.sampled_from([None, Ellipsis, True, np.int64(1), slice(1, None), slice(None, "1")]),
+)
+VIEWS = st.one_of(
+    st.tuples(st.just("getitem"), st.one_of(INDEX_ITEMS, st.lists(INDEX_ITEMS).map(tuple))),
+    st.tuples(
+        st.just("reshape"), st.one_of(st.integers(-2, 9), st.lists(st.integers(-2, 9)).map(tuple))
+    ),
+    st.tuples(st.just("expand"), st.lists(st.integers(-2, 3)).map(tuple)),
+    st.tuples(st.just("unsqueeze"), st.one_of(st.integers(-6, 5), st.sampled_from([True, None]))),
+    st.tuples(st.just("squeeze"), st.one_of(st.integers(-5, 4), st.sampled_from([None, (0,)]))),
+)
+
+
+@given(LENGTHS, st.sampled_from(list(LAYOUTS)), st.sampled_from(DTYPES), VIEWS)
+def test_views(shape, layout, dtype, view):
+    name, given_attr = view
+    (attr,) = REGISTRY[name].attrs
+    x = LAYOUTS[layout](Tensor(np.random.default_rng(1).integers(0, 2, shape), dtype=dtype))
+    assert_same_view(lambda x: REGISTRY[name](x, **{attr: given_attr}), x)
+
+
+@given(LENGTHS, st.sampled_from(list(LAYOUTS)), st.data())
+def test_views_and_their_gradients(shape, layout, data):
+    lengths = [n or 1 for n in shape]
+    size = int(np.prod(lengths))
+    x = numbers(np.random.default_rng(1), lengths, "float32")
+    parts = [st.one_of(st.integers(-n, n - 1), st.slices(n)) for n in lengths]
+    index = data.draw(st.tuples(*parts[: data.draw(st.integers(0, len(parts)))]))
+    axis = data.draw(st.integers(0, len(lengths)))
+    for function in (
+        lambda x: x[index],
+        lambda x: x[(*index, None, ...)],
+        lambda x: x.reshape(-1) * 2,
+        lambda x: x.reshape(1, size, 1).T,
+        lambda x: x.unsqueeze(axis).squeeze(axis),
+        lambda x: x.squeeze() * 2,
+        lambda x: x.expand(2, *x.shape),
+    ):
+        laid_out = LAYOUTS[layout]
+        assert_same_bits(forward_and_backward(lambda x, f=function, g=laid_out: f(g(x)), x))
+
+
+COMPARISONS = [name for name, op in REGISTRY.items() if isinstance(op, Binary) and op.compares]
+
+
+@given(
+    st.lists(st.integers(1, 3), max_size=3),
+    st.lists(st.lists(st.booleans(), max_size=3), min_size=3, max_size=3),
+    st.sampled_from(list(LAYOUTS)),
+    st.sampled_from(["float32", "float64"]),
+)
+def test_what_meets_by_broadcasting(shape, stretched, layout, dtype):
+    """Each operand lacks axes of the result at the front, or has length 1 there."""
+    rng = np.random.default_rng(1)
+    parts = []
+    for ones in stretched:
+        lengths = shape[len(shape) - len(ones) :] if len(ones) <= len(shape) else shape
+        parts.append([1 if one else n for n, one in zip(lengths, ones)])
+    x, y, z = [LAYOUTS[layout](numbers(rng, part, dtype)) for part in parts]
+    condition = z > 0.5
+    for name in ("add", "div", "maximum"):
+        assert_same_bits(forward_and_backward(lambda x, y, f=REGISTRY[name]: f(x, y), x, y))
+    for name in COMPARISONS:
+        assert_same_bits(lambda f=REGISTRY[name]: [f(x, y), f(x, 0.5), f(0.5, x)])
+    choose = tga.where
+    assert_same_bits(forward_and_backward(lambda x, y: choose(condition, x, y), x, y))
+    assert_same_bits(forward_and_backward(lambda x: choose(condition, x, 0.25), x))
+    assert_same_bits(forward_and_backward(lambda x: choose(condition, 0.25, x), x))
+
+
+def test_a_comparison_is_not_recorded():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    assert not (x > 1.5).requires_grad and (x > 1.5).tolist() == [False, True]
+
+
+def test_what_does_not_meet_raises():
+    x, y = numbers(np.random.default_rng(1), (2, 3), "float32"), Tensor([1.0, 2.0])
+    for function in (tga.add, tga.lt, lambda x, y: tga.where(x > 0, x, y)):
+        with pytest.raises(ValueError, match="do not broadcast"):
+            function(x, y)
+    with pytest.raises(TypeError, match="the condition must be bool"):
+        tga.where(x, x, x)
+
+
+def test_attributes_of_a_call():
+    """Given by name or by place, in whatever order, they stand in the order of the record."""
+    x = Tensor([-3.0, 0.5, 3.0])
+    for call in (
+        lambda: [tga.hardtanh(x, max_val=2.0, min_val=-2.0), tga.hardtanh(x, -2.0, 2.0)],
+        lambda: [tga.leaky_relu(x, slope=0.5), tga.leaky_relu(x, 0.5), tga.leaky_relu(x)],
+        lambda: [tga.sum(x, keepdims=True), tga.sum(x, axis=0), tga.softmax(x, axis=0)],
+    ):
+        assert_same_bits(call)
+    assert tga.hardtanh(x, max_val=2.0, min_val=-1.0).tolist() == [-1.0, 0.5, 2.0]
+    with pytest.raises(TypeError, match="leaky_relu: there is no attribute 'alpha'"):
+        tga.leaky_relu(x, alpha=0.5)
+    with pytest.raises(TypeError, match="sum: there is no attribute 'dim'; it is called 'axis'"):
+        tga.sum(x, dim=0)
+    leaky_relu = tga.leaky_relu
+    for inputs, attrs in (((x, 0.5), {}), ((), {}), ((x,), {"alpha": 1.0}), ([x], {})):
+        known, defaults = leaky_relu.known, leaky_relu.defaults
+        assert lib.quick_call(known, leaky_relu, defaults, inputs, attrs) is None
+    assert leaky_relu.defaults == {"slope": 0.01}
+
+
 @given(st.permutations(range(4)), st.integers(0, 4), st.lists(st.integers(0, 3), min_size=4))
 def test_permuted_axes(axes, ndim, shape):
     axes = [axis for axis in axes if axis < ndim]
@@ -530,8 +663,9 @@ def test_what_is_not_plain_is_declined(kind):
     y, row = make((3, 2)).array, REGISTRY["tanh"].row
     assert lib.quick_unary(row, x) is None
     assert lib.quick_unary_backward(row, y, x) is lib.quick_unary_backward(row, x, y) is None
-    assert lib.quick_binary(REGISTRY["add"].row, x, y) is None
-    assert lib.quick_binary(REGISTRY["add"].row, y, x) is None
+    if kind != "turned":  # which is walked along its strides
+        assert lib.quick_binary(REGISTRY["add"].row, x, y) is None
+        assert lib.quick_binary(REGISTRY["add"].row, y, x) is None
     assert lib.quick_add_to(REGISTRY["add"].row, y, x) is None
     if kind != "turned":  # which the product reads where it lies
         assert lib.quick_matmul(x, make((2, 2)).array) is None

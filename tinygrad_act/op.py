@@ -125,12 +125,12 @@ class Op:
         return op_named, (self.name,)
 
     def __call__(self, *inputs, **attrs):
+        if (result := lib.quick_call(self.known, self, self.defaults, inputs, attrs)) is not None:
+            return result
         if attrs or len(inputs) != self._arity:
             inputs, attrs = self._sorted(inputs, attrs)
         else:
             attrs = self.defaults
-        if (result := lib.quick_apply(self.known, self, attrs, *inputs)) is not None:
-            return result
         interpret = INTERPRETERS.get(type(inputs[0])) or interpreter_of(inputs)
         if interpret is not None:
             return interpret(self, inputs, attrs)
@@ -449,8 +449,7 @@ class Binary(Op):
         self.promotes = 0 if self.compares else 1
         self.on_integers = on_integers
         self.row = kernels.find("compare" if self.compares else "binary", name)
-        if not self.compares:
-            self.known = self._known("binary", self.row)
+        self.known = self._known("compare" if self.compares else "binary", self.row)
 
     def forward(self, x, y):
         if not self.compares and (z := lib.quick_binary(self.row, x, y)) is not None:
