@@ -57,14 +57,17 @@ typedef void tga_compare_fn(int64_t n, const void *x, int64_t step_x, const void
  * y[j] = reduction over i < rows of x[i * step + j], j < n. */
 typedef void tga_reduce_fn(int64_t n, const void *x, void *y);
 typedef void tga_reduce_rows_fn(int64_t rows, int64_t n, const void *x, int64_t step, void *y);
+/* Along lines, which are the columns of `count` matrices of n rows, or rows of n if step is 1.
+ * x, t, z: (count, n, columns), a row every `step` elements; gy, y: (count, columns), likewise.
+ * A kernel is given NULL for those that it does not need.  The columns of one call take at most
+ * TGA_COLUMN_BYTES of a row. */
+#define TGA_COLUMN_BYTES 512
+typedef void tga_lines_fn(int64_t count, int64_t n, int64_t columns, int64_t step, double number,
+                          const void *gy, const void *y, const void *x, const void *t, void *z);
 typedef void tga_softmax_fn(int64_t rows, int64_t n, const void *x, void *y);
 typedef void tga_softmax_backward_fn(int64_t rows, int64_t n, const void *gy, const void *y, void *gx);
 /* rows.tmpl.h, gates.tmpl.h */
 typedef void tga_rows_fn(int64_t rows, int64_t n, double number, const void *x, void *y);
-typedef void tga_var_backward_fn(int64_t rows, int64_t n, double factor, const void *gy,
-                                 const void *x, void *gx);
-typedef void tga_logsumexp_backward_fn(int64_t rows, int64_t n, const void *gy, const void *y,
-                                       const void *x, void *gx);
 /* The first of n that comes before the bound in the order of sort.c, or n. */
 typedef int64_t tga_beyond_fn(int64_t n, const void *x, const void *bound, int descending);
 typedef void tga_prelu_fn(int64_t n, const void *x, const void *w, int64_t step_w, void *y);
@@ -236,9 +239,10 @@ typedef struct {
     tga_reduce_rows_fn *reduce_rows[2][REDUCE_COUNT];
     tga_softmax_fn *softmax_forward[2][2]; /* [dtype][log] */
     tga_softmax_backward_fn *softmax_backward[2][2];
+    tga_lines_fn *softmax_columns[2][2], *softmax_columns_backward[2][2];
     tga_rows_fn *var_forward[2], *norm_forward[2], *logsumexp_forward[2];
-    tga_var_backward_fn *var_backward[2];
-    tga_logsumexp_backward_fn *logsumexp_backward[2];
+    tga_lines_fn *var_backward[2], *norm_backward[2], *logsumexp_backward[2];
+    tga_lines_fn *extreme_backward[2], *prod_backward[2];
     tga_beyond_fn *beyond[2];
     tga_prelu_fn *prelu_forward[2];
     tga_prelu_backward_fn *prelu_backward[2];
@@ -308,6 +312,11 @@ static inline int tga_streams(int64_t bytes, const void *y, const void *x1, cons
 {
     return bytes >= STREAM_BYTES && (uintptr_t)y % 64 == 0 && y != x1 && y != x2;
 }
+
+/* rows.c: call a kernel on all lines of arrays (outer, n, inner), by several threads. */
+int tga_along_lines(tga_lines_fn *const *kernel, int dtype, int64_t outer, int64_t n,
+                    int64_t inner, double number, const void *gy, const void *y, const void *x,
+                    const void *t, void *z);
 
 static inline size_t tga_item_size(int dtype)
 {

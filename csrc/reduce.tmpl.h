@@ -28,7 +28,7 @@
 #define REDUCE_GROUP 8              /* vectors */
 #define REDUCE_CHUNK 64             /* vectors */
 #define REDUCE_LEVELS 48            /* a chunk is 1 KiB or more: enough for any memory */
-#define REDUCE_WIDTH (512 / VBYTES) /* vectors of columns that are worked on together */
+#define REDUCE_WIDTH (TGA_COLUMN_BYTES / VBYTES) /* vectors of columns that are worked on together */
 #endif
 
 /* ---- a chunk of a row ---------------------------------------------------------- */
@@ -52,6 +52,19 @@ static ALWAYS_INLINE V TN(reduce_8)(V (*combine)(V, V), const T *x, int64_t step
 {
     return combine(TN(reduce_4)(combine, x, step, lanes),
                    TN(reduce_4)(combine, x + 4 * step, step, lanes));
+}
+
+/* The same where there are n > 0 elements, of which the first VL are meant. */
+static ALWAYS_INLINE V TN(load_some)(const T *p, int64_t n)
+{
+    return n >= VL ? v_load(p) : v_load_n(p, n);
+}
+static ALWAYS_INLINE void TN(store_some)(T *p, V x, int64_t n)
+{
+    if (n >= VL)
+        v_store(p, x);
+    else
+        v_store_n(p, x, n);
 }
 
 /* Every lane gets the result, so that it can meet other vectors as it is. */

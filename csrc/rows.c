@@ -1,5 +1,5 @@
-/* rows.c: variance, length, logsumexp and the place of the largest, row by row: checks and
- * threads. */
+/* rows.c: variance, length, logsumexp and the place of the largest, row by row, and the backward
+ * of reductions along any one axis: checks and threads. */
 #include <math.h>
 #include <string.h>
 
@@ -13,11 +13,9 @@ typedef struct {
     int64_t n;
     size_t size; /* bytes of an element */
     double number;
-    const char *gy, *y, *x;
+    const char *x;
     char *result;
     tga_rows_fn *forward;
-    tga_var_backward_fn *var_backward;
-    tga_logsumexp_backward_fn *logsumexp_backward;
 } rows_of;
 
 static void forward_part(void *context, int64_t begin, int64_t end)
@@ -54,42 +52,84 @@ int tga_logsumexp_forward(int dtype, int64_t rows, int64_t n, const void *x, voi
     return forward(dtype, rows, n, 0, x, y, tga_kernels_current()->logsumexp_forward);
 }
 
-static void var_backward_part(void *context, int64_t begin, int64_t end)
+/* ---- along lines ------------------------------------------------------------ */
+
+typedef struct {
+    tga_lines_fn *kernel;
+    int64_t n, inner, width, blocks; /* blocks of up to `width` columns, side by side */
+    int64_t size;                    /* bytes of an element */
+    double number;
+    const char *gy, *y, *x, *t;
+    char *z;
+} lines;
+
+static const char *at(const char *p, int64_t bytes) { return p ? p + bytes : NULL; }
+
+static void lines_part(void *context, int64_t begin, int64_t end)
 {
-    const rows_of *r = context;
-    const size_t row = (size_t)begin * r->size, all = row * (size_t)r->n;
-    r->var_backward(end - begin, r->n, r->number, r->gy + row, r->x + all, r->result + all);
+    const lines *l = context;
+    /* Matrices of one block follow each other, and are one call. */
+    const int64_t together = l->blocks == 1 ? end - begin : 1;
+    for (; begin < end; begin += together) {
+        const int64_t outer = begin / l->blocks, column = begin % l->blocks * l->width;
+        const int64_t left = l->inner - column, columns = left < l->width ? left : l->width;
+        const int64_t one = (outer * l->inner + column) * l->size;
+        const int64_t all = (outer * l->n * l->inner + column) * l->size;
+        l->kernel(together, l->n, columns, l->inner, l->number, at(l->gy, one), at(l->y, one),
+                  at(l->x, all), at(l->t, all), l->z + all);
+    }
 }
 
-int tga_var_backward(int dtype, int64_t rows, int64_t n, double factor, const void *gy,
-                     const void *x, void *gx)
+int tga_along_lines(tga_lines_fn *const *kernel, int dtype, int64_t outer, int64_t n,
+                    int64_t inner, double number, const void *gy, const void *y, const void *x,
+                    const void *t, void *z)
 {
     if (dtype != TGA_FLOAT32 && dtype != TGA_FLOAT64)
         return TGA_NO_KERNEL;
-    rows_of r = {.n = n, .size = tga_item_size(dtype), .number = factor, .gy = gy, .x = x,
-                 .result = gx, .var_backward = tga_kernels_current()->var_backward[dtype]};
-    if (rows > 0)
-        tga_parallel(rows, rows_worth_a_thread(n), var_backward_part, &r);
+    if (outer * n * inner == 0)
+        return TGA_OK;
+    lines l = {.kernel = kernel[dtype], .n = n, .inner = inner, .number = number, .gy = gy,
+               .y = y, .x = x, .t = t, .z = z, .size = (int64_t)tga_item_size(dtype)};
+    const int64_t most = TGA_COLUMN_BYTES / l.size;
+    l.width = inner < most ? inner : most;
+    l.blocks = (inner + l.width - 1) / l.width;
+    tga_parallel(outer * l.blocks, rows_worth_a_thread(n * l.width), lines_part, &l);
     return TGA_OK;
 }
 
-static void logsumexp_backward_part(void *context, int64_t begin, int64_t end)
+int tga_var_backward(int dtype, int64_t outer, int64_t n, int64_t inner, double factor,
+                     const void *gy, const void *x, void *gx)
 {
-    const rows_of *r = context;
-    const size_t row = (size_t)begin * r->size, all = row * (size_t)r->n;
-    r->logsumexp_backward(end - begin, r->n, r->gy + row, r->y + row, r->x + all, r->result + all);
+    return tga_along_lines(tga_kernels_current()->var_backward, dtype, outer, n, inner, factor, gy,
+                           NULL, x, NULL, gx);
 }
 
-int tga_logsumexp_backward(int dtype, int64_t rows, int64_t n, const void *gy, const void *y,
-                           const void *x, void *gx)
+int tga_norm_backward(int dtype, int64_t outer, int64_t n, int64_t inner, const void *gy,
+                      const void *y, const void *x, void *gx)
 {
-    if (dtype != TGA_FLOAT32 && dtype != TGA_FLOAT64)
-        return TGA_NO_KERNEL;
-    rows_of r = {.n = n, .size = tga_item_size(dtype), .gy = gy, .y = y, .x = x, .result = gx,
-                 .logsumexp_backward = tga_kernels_current()->logsumexp_backward[dtype]};
-    if (rows > 0)
-        tga_parallel(rows, rows_worth_a_thread(n), logsumexp_backward_part, &r);
-    return TGA_OK;
+    return tga_along_lines(tga_kernels_current()->norm_backward, dtype, outer, n, inner, 0, gy, y,
+                           x, NULL, gx);
+}
+
+int tga_logsumexp_backward(int dtype, int64_t outer, int64_t n, int64_t inner, const void *gy,
+                           const void *y, const void *x, void *gx)
+{
+    return tga_along_lines(tga_kernels_current()->logsumexp_backward, dtype, outer, n, inner, 0, gy,
+                           y, x, NULL, gx);
+}
+
+int tga_extreme_backward(int dtype, int64_t outer, int64_t n, int64_t inner, const void *gy,
+                         const void *y, const void *x, void *gx)
+{
+    return tga_along_lines(tga_kernels_current()->extreme_backward, dtype, outer, n, inner, 0, gy,
+                           y, x, NULL, gx);
+}
+
+int tga_prod_backward(int dtype, int64_t outer, int64_t n, int64_t inner, const void *gy,
+                      const void *x, void *gx)
+{
+    return tga_along_lines(tga_kernels_current()->prod_backward, dtype, outer, n, inner, 0, gy,
+                           NULL, x, NULL, gx);
 }
 
 /* ---- the place of the largest ------------------------------------------------ */

@@ -1,14 +1,25 @@
 /* rows.tmpl.h: what needs all of a row more than once: variance, length, log of a sum of exp,
- * the largest few.
+ * the largest few, and the backward of what becomes of a row.
  *
- * Parameters: those of vec.h.  x, gx are (rows, n) and contiguous; y, gy (rows).
+ * Parameters: those of vec.h.  Forward, x is (rows, n) and contiguous, y (rows).
  *
  *     var         y = sum((x - mean)^2) / divisor      gx = gy factor (x - mean)
- *     norm        y = sqrt(sum(x^2))
+ *     norm        y = sqrt(sum(x^2))                   gx = gy x / y
  *     logsumexp   y = log(sum(exp(x)))                 gx = gy exp(x - y)
+ *     extreme     y = max(x) or min(x)                 gx = gy / count where x = y, else 0
+ *     prod        y = product of x                     gx = gy times the product of all others
  *
- * A row's result depends on that row alone; its sums have the order of reduce.tmpl.h.
+ * Backward works along columns, too.  A row's, or column's, result depends on that alone; its sums
+ * have the order of reduce.tmpl.h.
  */
+
+#ifndef TGA_ROWS_TMPL_H
+#define TGA_ROWS_TMPL_H
+
+/* What backward along a line sums first: nothing, its elements, or how many are extreme. */
+enum { LINE_NO_SUM, LINE_SUM, LINE_COUNT };
+
+#endif
 
 /* For TN(sum_of): a term of the sum, from x[i] and a constant. */
 static inline V TN(squared_distance)(V x, V unused, V center)
@@ -39,21 +50,6 @@ static void TN(var_forward)(int64_t rows, int64_t n, double divisor, const void 
     }
 }
 
-static void TN(var_backward)(int64_t rows, int64_t n, double factor, const void *pgy,
-                             const void *px, void *pgx)
-{
-    const T *gy = pgy, *x = px;
-    T *gx = pgx;
-    for (int64_t i = 0; i < rows; i++, x += n, gx += n) {
-        const V mean = v_splat(TN(mean_of_row)(n, x)), g = v_splat(gy[i] * (T)factor);
-        int64_t k = 0;
-        for (; k + VL <= n; k += VL)
-            v_store(gx + k, g * (v_load(x + k) - mean));
-        if (k < n)
-            v_store_n(gx + k, g * (v_load_n(x + k, n - k) - mean), n - k);
-    }
-}
-
 /* Where squares would overflow or vanish, the row is scaled by a power of 2. */
 static void TN(norm_forward)(int64_t rows, int64_t n, double unused, const void *px, void *py)
 {
@@ -62,6 +58,11 @@ static void TN(norm_forward)(int64_t rows, int64_t n, double unused, const void 
     const T *x = px;
     T *y = py;
     for (int64_t i = 0; i < rows; i++, x += n) {
+        const T plain = TN(sum_of)(TN(squared_scaled), n, x, x, K(1), NULL)[0];
+        if (plain >= (T)n / (limit * limit) && plain <= limit * limit) { /* so is the largest */
+            y[i] = v_sqrt(v_splat(plain))[0];
+            continue;
+        }
         const T top = TN(reduce_row)(TN(larger_size), 0, n, x);
         if (!(top > 0 && top < (T)INFINITY)) { /* nothing, infinite or nan */
             y[i] = top;
@@ -86,21 +87,6 @@ static void TN(logsumexp_forward)(int64_t rows, int64_t n, double unused, const 
         }
         const V sum = TN(sum_of)(TN(softmax_exp_of_row), n, x, x, v_splat(top), NULL);
         y[i] = top + v_log(sum)[0];
-    }
-}
-
-static void TN(logsumexp_backward)(int64_t rows, int64_t n, const void *pgy, const void *py,
-                                   const void *px, void *pgx)
-{
-    const T *gy = pgy, *y = py, *x = px;
-    T *gx = pgx;
-    for (int64_t i = 0; i < rows; i++, x += n, gx += n) {
-        const V g = v_splat(gy[i]), total = v_splat(y[i]);
-        int64_t k = 0;
-        for (; k + VL <= n; k += VL)
-            v_store(gx + k, g * v_exp(v_load(x + k) - total));
-        if (k < n)
-            v_store_n(gx + k, g * v_exp(v_load_n(x + k, n - k) - total), n - k);
     }
 }
 
@@ -130,4 +116,184 @@ static int64_t TN(beyond)(int64_t n, const void *px, const void *pbound, int des
                        : x[i] < bound || (bound != bound && x[i] == x[i]))
             break;
     return i;
+}
+
+/* ---- backward along lines ------------------------------------------------------------ */
+/* x, gx: (n, columns), a row every `step` elements; gy, y: (columns); a row is one column with a
+ * step of 1, and its elements take the lanes.  Each kernel says
+ *   per_line      what an element needs to know of its line: a, b from gy, y and a number c that
+ *                 was summed over the line first: mean or count, or nothing
+ *   per_element   gx, from x, a, b */
+
+static inline V TN(equals)(V x, V unused, V y) { return v_select(v_eq(x, y), K(1), K(0)); }
+
+typedef struct {
+    V a, b;
+} TN(line);
+
+static ALWAYS_INLINE void TN(line_backward_row)(int summed,
+                                                TN(line) (*per_line)(V gy, V y, V sum, V number),
+                                                V (*per_element)(V x, V a, V b), int64_t n,
+                                                double number, T gy, T y, const T *x, T *gx)
+{
+    V sum = K(0);
+    if (summed == LINE_SUM)
+        sum = v_splat(TN(mean_of_row)(n, x));
+    else if (summed == LINE_COUNT)
+        sum = TN(sum_of)(TN(equals), n, x, x, v_splat(y), NULL);
+    const TN(line) l = per_line(v_splat(gy), v_splat(y), sum, v_splat((T)number));
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL)
+        v_store(gx + i, per_element(v_load(x + i), l.a, l.b));
+    if (i < n)
+        v_store_n(gx + i, per_element(v_load_n(x + i, n - i), l.a, l.b), n - i);
+}
+
+static ALWAYS_INLINE void TN(line_backward_columns)(
+    int summed, TN(line) (*per_line)(V gy, V y, V sum, V number),
+    V (*per_element)(V x, V a, V b), int64_t n, int64_t columns, int64_t step, double number,
+    const T *gy, const T *y, const T *x, T *gx)
+{
+    const int64_t lanes = columns < VL ? columns : VL;
+    T sum[TGA_COLUMN_BYTES / sizeof(T)] = {0};
+    TN(line) l[REDUCE_WIDTH];
+    if (summed == LINE_COUNT) /* what is counted waits where the result will be */
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t j = 0; j < columns; j += VL) {
+                const V top = TN(load_some)(y + j, columns - j);
+                const V is = TN(equals)(TN(load_some)(x + i * step + j, columns - j), top, top);
+                TN(store_some)(gx + i * step + j, is, columns - j);
+            }
+    if (summed != LINE_NO_SUM)
+        TN(reduce_columns)(TN(sum_combine), 0, n, columns, summed == LINE_SUM ? x : gx, step, sum,
+                           lanes);
+    for (int64_t j = 0; j < columns; j += VL) {
+        const V total = TN(load_some)(sum + j, columns - j);
+        l[j / VL] = per_line(TN(load_some)(gy + j, columns - j),
+                             y ? TN(load_some)(y + j, columns - j) : K(0),
+                             summed == LINE_SUM ? total / v_splat((T)n) : total, v_splat((T)number));
+    }
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < columns; j += VL) {
+            const V value = TN(load_some)(x + i * step + j, columns - j);
+            TN(store_some)(gx + i * step + j, per_element(value, l[j / VL].a, l[j / VL].b),
+                           columns - j);
+        }
+}
+
+#ifndef LINE_BACKWARD
+#define LINE_BACKWARD(name, summed)                                                                \
+    static void TN(name##_backward)(int64_t count, int64_t n, int64_t columns, int64_t step,       \
+                                    double number, const void *pgy, const void *py,                \
+                                    const void *px, const void *none, void *pgx)                   \
+    {                                                                                              \
+        const T *gy = pgy, *y = py, *x = px;                                                       \
+        T *gx = pgx;                                                                               \
+        for (int64_t i = 0; i < count; i++) {                                                      \
+            const int64_t one = i * step, all = i * n * step;                                      \
+            if (step == 1)                                                                         \
+                TN(line_backward_row)                                                              \
+                (summed, TN(name##_line), TN(name##_element), n, number, gy[one], y ? y[one] : 0,  \
+                 x + all, gx + all);                                                               \
+            else                                                                                   \
+                TN(line_backward_columns)                                                          \
+                (summed, TN(name##_line), TN(name##_element), n, columns, step, number, gy + one,  \
+                 y ? y + one : NULL, x + all, gx + all);                                           \
+        }                                                                                          \
+    }
+#endif
+
+static inline TN(line) TN(var_line)(V gy, V y, V mean, V factor)
+{
+    return (TN(line)){gy * factor, mean};
+}
+static inline V TN(var_element)(V x, V g, V mean) { return g * (x - mean); }
+LINE_BACKWARD(var, LINE_SUM)
+
+/* Where the length is 0, so is x: divided by infinity. */
+static inline TN(line) TN(norm_line)(V gy, V y, V unused, V number)
+{
+    return (TN(line)){gy, v_select(v_eq(y, K(0)), K(INFINITY), y)};
+}
+static inline V TN(norm_element)(V x, V g, V length) { return g * (x / length); }
+LINE_BACKWARD(norm, LINE_NO_SUM)
+
+static inline TN(line) TN(logsumexp_line)(V gy, V y, V unused, V number)
+{
+    return (TN(line)){gy, y};
+}
+static inline V TN(logsumexp_element)(V x, V g, V y) { return g * v_exp(x - y); }
+LINE_BACKWARD(logsumexp, LINE_NO_SUM)
+
+/* With a nan nothing equals it: all get 0 times infinity. */
+static inline TN(line) TN(extreme_line)(V gy, V y, V count, V number)
+{
+    return (TN(line)){gy / count, y};
+}
+static inline V TN(extreme_element)(V x, V share, V y) { return TN(equals)(x, y, y) * share; }
+LINE_BACKWARD(extreme, LINE_COUNT)
+
+/* ---- products of all others ------------------------------------------------------------ */
+/* Nothing is divided, so x may be 0: what comes before an element times what comes after it. */
+
+/* Lanes are apart until the end: before and after are those of a lane, and a lane's own product
+ * meets those of all other lanes. */
+static inline void TN(prod_backward_row)(int64_t n, T gy, const T *x, T *gx)
+{
+    const V g = v_splat(gy);
+    const int64_t last = (n - 1) / VL * VL; /* begin of the last vector, which may be cut */
+    const V tail = n - last == VL ? v_load(x + last) : v_load_or(x + last, n - last, K(1));
+    V all = K(1);
+    for (int64_t i = 0; i < last; i += VL) {
+        v_store(gx + i, all);
+        all = all * v_load(x + i);
+    }
+    V after = K(1), block = all * tail; /* of a lane; then of 2, 4 ... neighbours */
+    for (int d = 1; d < VL; d *= 2) {
+        const V other = v_swap(block, d);
+        after = after * other;
+        block = block * other;
+    }
+    TN(store_some)(gx + last, g * (all * after), n - last);
+    after = after * tail;
+    for (int64_t i = last - VL; i >= 0; i -= VL) {
+        v_store(gx + i, g * (v_load(gx + i) * after));
+        after = after * v_load(x + i);
+    }
+}
+
+static inline void TN(prod_backward_columns)(int64_t n, int64_t columns, int64_t step, const T *gy,
+                                             const T *x, T *gx)
+{
+    V all[REDUCE_WIDTH];
+    for (int k = 0; k < REDUCE_WIDTH; k++)
+        all[k] = K(1);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < columns; j += VL) {
+            TN(store_some)(gx + i * step + j, all[j / VL], columns - j);
+            all[j / VL] = all[j / VL] * TN(load_some)(x + i * step + j, columns - j);
+        }
+    for (int k = 0; k < REDUCE_WIDTH; k++)
+        all[k] = K(1);
+    for (int64_t i = n - 1; i >= 0; i--)
+        for (int64_t j = 0; j < columns; j += VL) {
+            const int64_t at = i * step + j, here = columns - j;
+            const V others = TN(load_some)(gx + at, here) * all[j / VL];
+            TN(store_some)(gx + at, TN(load_some)(gy + j, here) * others, here);
+            all[j / VL] = all[j / VL] * TN(load_some)(x + at, here);
+        }
+}
+
+static void TN(prod_backward)(int64_t count, int64_t n, int64_t columns, int64_t step,
+                              double number, const void *pgy, const void *y, const void *px,
+                              const void *none, void *pgx)
+{
+    const T *gy = pgy, *x = px;
+    T *gx = pgx;
+    for (int64_t i = 0; i < count; i++)
+        if (step == 1)
+            TN(prod_backward_row)(n, gy[i], x + i * n, gx + i * n);
+        else
+            TN(prod_backward_columns)
+            (n, columns, step, gy + i * step, x + i * n * step, gx + i * n * step);
 }

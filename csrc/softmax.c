@@ -53,6 +53,22 @@ int tga_softmax_backward(int dtype, int log, int64_t rows, int64_t n, const void
     return TGA_OK;
 }
 
+int tga_softmax_columns_forward(int dtype, int log, int64_t outer, int64_t n, int64_t inner,
+                                const void *x, void *y)
+{
+    tga_lines_fn *const kernel[2] = {tga_kernels_current()->softmax_columns[0][log != 0],
+                                     tga_kernels_current()->softmax_columns[1][log != 0]};
+    return tga_along_lines(kernel, dtype, outer, n, inner, 0, NULL, NULL, x, NULL, y);
+}
+
+int tga_softmax_columns_backward(int dtype, int log, int64_t outer, int64_t n, int64_t inner,
+                                 const void *gy, const void *y, void *gx)
+{
+    tga_lines_fn *const kernel[2] = {tga_kernels_current()->softmax_columns_backward[0][log != 0],
+                                     tga_kernels_current()->softmax_columns_backward[1][log != 0]};
+    return tga_along_lines(kernel, dtype, outer, n, inner, 0, NULL, NULL, gy, y, gx);
+}
+
 /* ---- maxout ------------------------------------------------------------------ */
 
 typedef struct {

@@ -205,3 +205,80 @@ static void TN(log_softmax_backward)(int64_t rows, int64_t n, const void *gy, co
 {
     TN(softmax_backward_rows)(1, rows, n, gy, y, gx);
 }
+
+/* ---- columns ------------------------------------------------------------------------ */
+/* A line is a column here, of a matrix of which few columns are worked on together, so that
+ * they stay in a cache; the terms of sums wait where the result will be.  x, y, gy, gx: (n,
+ * columns), a row every `step` elements.  The bits are those of a row. */
+
+static ALWAYS_INLINE void TN(softmax_of_columns)(int log, int64_t n, int64_t columns, int64_t step,
+                                                 const T *x, T *y)
+{
+    const int64_t lanes = columns < VL ? columns : VL;
+    T top[TGA_COLUMN_BYTES / sizeof(T)], scale[TGA_COLUMN_BYTES / sizeof(T)];
+    TN(reduce_columns)(TN(softmax_max), -INFINITY, n, columns, x, step, top, lanes);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < columns; j += VL) {
+            const V z = TN(load_some)(x + i * step + j, columns - j) -
+                        TN(load_some)(top + j, columns - j);
+            TN(store_some)(y + i * step + j, TN(softmax_exp)(z), columns - j);
+        }
+    TN(reduce_columns)(TN(sum_combine), 0, n, columns, y, step, scale, lanes);
+    for (int64_t j = 0; j < columns; j += VL) {
+        const V sum = TN(load_some)(scale + j, columns - j);
+        TN(store_some)(scale + j, log ? v_log(sum) : K(1) / sum, columns - j);
+    }
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < columns; j += VL) {
+            const int64_t at = i * step + j, here = columns - j;
+            const V s = TN(load_some)(scale + j, here);
+            TN(store_some)(y + at, log ? (TN(load_some)(x + at, here) - TN(load_some)(top + j, here)) - s
+                                       : TN(load_some)(y + at, here) * s, here);
+        }
+}
+
+static ALWAYS_INLINE void TN(softmax_backward_of_columns)(int log, int64_t n, int64_t columns,
+                                                          int64_t step, const T *gy, const T *y,
+                                                          T *gx)
+{
+    const int64_t lanes = columns < VL ? columns : VL;
+    T sum[TGA_COLUMN_BYTES / sizeof(T)];
+    for (int64_t i = 0; i < (log ? 0 : n); i++)
+        for (int64_t j = 0; j < columns; j += VL) {
+            const int64_t at = i * step + j, here = columns - j;
+            const V g = TN(load_some)(gy + at, here), p = TN(load_some)(y + at, here);
+            TN(store_some)(gx + at, g * p, here);
+        }
+    TN(reduce_columns)(TN(sum_combine), 0, n, columns, log ? gy : gx, step, sum, lanes);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < columns; j += VL) {
+            const int64_t at = i * step + j, here = columns - j;
+            const V g = TN(load_some)(gy + at, here), p = TN(load_some)(y + at, here);
+            const V s = TN(load_some)(sum + j, here);
+            TN(store_some)(gx + at, log ? g - v_exp(p) * s : p * (g - s), here);
+        }
+}
+
+#ifndef SOFTMAX_COLUMNS
+#define SOFTMAX_COLUMNS(name, log)                                                                 \
+    static void TN(name##_columns)(int64_t count, int64_t n, int64_t columns, int64_t step,        \
+                                   double unused, const void *none, const void *no, const void *x, \
+                                   const void *t, void *y)                                         \
+    {                                                                                              \
+        for (int64_t i = 0; i < count; i++)                                                        \
+            TN(softmax_of_columns)(log, n, columns, step, (const T *)x + i * n * step,             \
+                                   (T *)y + i * n * step);                                         \
+    }                                                                                              \
+    static void TN(name##_columns_backward)(int64_t count, int64_t n, int64_t columns,             \
+                                            int64_t step, double unused, const void *none,         \
+                                            const void *no, const void *gy, const void *y,         \
+                                            void *gx)                                              \
+    {                                                                                              \
+        for (int64_t i = 0; i < count; i++)                                                        \
+            TN(softmax_backward_of_columns)                                                        \
+            (log, n, columns, step, (const T *)gy + i * n * step, (const T *)y + i * n * step,     \
+             (T *)gx + i * n * step);                                                              \
+    }
+#endif
+SOFTMAX_COLUMNS(softmax, 0)
+SOFTMAX_COLUMNS(log_softmax, 1)

@@ -113,6 +113,11 @@ int tga_reduce(int op, int dtype, const tga_layout *layout, int64_t kept, const 
 int tga_softmax_forward(int dtype, int log, int64_t rows, int64_t n, const void *x, void *y);
 int tga_softmax_backward(int dtype, int log, int64_t rows, int64_t n, const void *gy, const void *y,
                          void *gx);
+/* The same along columns: x, y, gy, gx are (outer, n, inner), and what adds up to 1 has n. */
+int tga_softmax_columns_forward(int dtype, int log, int64_t outer, int64_t n, int64_t inner,
+                                const void *x, void *y);
+int tga_softmax_columns_backward(int dtype, int log, int64_t outer, int64_t n, int64_t inner,
+                                 const void *gy, const void *y, void *gx);
 /* maxout: x (n, pieces) -> y (n), pieces >= 1; the first largest piece wins, or the
  * first nan; backward writes all of gx (n, pieces). */
 int tga_maxout_forward(int dtype, int64_t n, int64_t pieces, const void *x, void *y);
@@ -130,17 +135,30 @@ int tga_glu_forward(int dtype, int64_t outer, int64_t n, const void *x, void *y)
 int tga_glu_backward(int dtype, int64_t outer, int64_t n, const void *gy, const void *x, void *gx);
 
 /* ---- rows of a matrix: x, gx (rows, n) contiguous; y, gy (rows) -------------------------- */
-/* y = sum((x - mean)^2) / divisor; gx = gy * factor * (x - mean) */
+/* y = sum((x - mean)^2) / divisor */
 int tga_var_forward(int dtype, int64_t rows, int64_t n, double divisor, const void *x, void *y);
-int tga_var_backward(int dtype, int64_t rows, int64_t n, double factor, const void *gy,
-                     const void *x, void *gx);
 /* the square root of the sum of squares, without overflow */
 int tga_norm_forward(int dtype, int64_t rows, int64_t n, const void *x, void *y);
 int tga_logsumexp_forward(int dtype, int64_t rows, int64_t n, const void *x, void *y);
-int tga_logsumexp_backward(int dtype, int64_t rows, int64_t n, const void *gy, const void *y,
-                           const void *x, void *gx);
 /* The place of the first largest (or smallest) of n >= 1, or of the first nan; every dtype. */
 int tga_argmax(int dtype, int smallest, int64_t rows, int64_t n, const void *x, int64_t *y);
+
+/* ---- backward of reductions of (outer, n, inner) to (outer, inner), contiguous ------------ */
+/* gx = gy * factor * (x - mean) */
+int tga_var_backward(int dtype, int64_t outer, int64_t n, int64_t inner, double factor,
+                     const void *gy, const void *x, void *gx);
+/* gx = gy * x / y, and 0 where y is 0 */
+int tga_norm_backward(int dtype, int64_t outer, int64_t n, int64_t inner, const void *gy,
+                      const void *y, const void *x, void *gx);
+/* gx = gy * exp(x - y) */
+int tga_logsumexp_backward(int dtype, int64_t outer, int64_t n, int64_t inner, const void *gy,
+                           const void *y, const void *x, void *gx);
+/* of max and min: all that equal y share gy */
+int tga_extreme_backward(int dtype, int64_t outer, int64_t n, int64_t inner, const void *gy,
+                         const void *y, const void *x, void *gx);
+/* gx = gy * the product of all others */
+int tga_prod_backward(int dtype, int64_t outer, int64_t n, int64_t inner, const void *gy,
+                      const void *x, void *gx);
 
 /* ---- along an axis: arrays (outer, n, inner) contiguous --------------------------------- */
 /* Sums or products of all up to each element, or of all from it on; every dtype, the result

@@ -382,8 +382,14 @@ def test_gates_and_rows_touch_nothing_else(dtype, isa):
                 for around in ((1, 1, n), (1, n, 1)):
                     lib.tga_prelu_forward(code, *around, p, one, q)
                     lib.tga_prelu_backward(code, *around, g, p, one, q, t)
-                lib.tga_var_backward(code, 1, n, 1.0, one, p, q)
-                lib.tga_logsumexp_backward(code, 1, n, one, one, p, q)
+                lib.tga_var_backward(code, 1, n, 1, 1.0, one, p, q)
+                for around in ((1, n, 1), (1, 1, n)):
+                    lib.tga_var_backward(code, *around, 1.0, g, p, q)
+                    lib.tga_prod_backward(code, *around, g, p, q)
+                    for name in ("norm", "logsumexp", "extreme"):
+                        getattr(lib, f"tga_{name}_backward")(code, *around, g, g, p, q)
+                    lib.tga_softmax_columns_forward(code, n % 2, *around, p, q)
+                    lib.tga_softmax_columns_backward(code, n % 2, *around, g, p, q)
                 for direction in (0, 1):
                     lib.tga_cumulate(code, 0, direction, 1, n, 1, p, q)
                     lib.tga_cumulate(code, 1, direction, 1, 1, n, p, q)
@@ -405,6 +411,53 @@ def test_gates_and_rows_touch_nothing_else(dtype, isa):
 
     status, last = in_child(work)
     assert status == 0, f"{last}: signal {-status}" if status < 0 else last
+
+
+def leaf(x, dtype):
+    return Tensor(x, requires_grad=True, dtype=dtype)
+
+
+@pytest.mark.parametrize("op", ["softmax", "log_softmax", "var", "norm", "logsumexp", "max", "min"])
+def test_columns_are_rows(op, dtype, isa):
+    """What is done along another axis has the bits of a row, forward and backward."""
+    op = getattr(tga, op)
+    for n, inner in [(1, 2), (2, 3), (5, 16), (8, 17), (33, 129), (300, 20), (1100, 3)]:
+        x = np.random.default_rng(n).normal(size=(2, n, inner)).astype(dtype)
+        x[0, n // 2] = x[0, 0]  # ties
+        x[1, :, 1] = 0.0
+        x[1, n - 1, 0] = np.nan
+        columns, rows = leaf(x, dtype), leaf(x.swapaxes(1, 2).copy(), dtype)
+        y, z = op(columns, axis=1), op(rows, axis=2)
+        gy = np.random.default_rng(2).normal(size=y.shape).astype(dtype)
+        turned = gy.swapaxes(1, 2).copy() if gy.ndim == 3 else gy
+        (gx,), (gz,) = tga.grad(y, [columns], Tensor(gy)), tga.grad(z, [rows], Tensor(turned))
+        if y.ndim == 3:
+            z = z.transpose()
+        for one, other in [(y, z), (gx, gz.transpose())]:
+            one, other = (np.where(np.isnan(a), np.nan, a) for a in (one.numpy(), other.numpy()))
+            assert same_bits(one, other), (n, inner)
+
+
+def test_products_of_all_others(dtype, isa):
+    """Along rows and columns, also where elements are 0, and where a product is large or small."""
+    for n, inner in [(1, 1), (2, 1), (5, 3), (16, 1), (17, 17), (31, 1), (33, 129), (130, 1)]:
+        x = np.random.default_rng(n).uniform(0.9, 1.1, (2, n, inner)).astype(dtype)
+        x[1, n // 2, 0] = 0.0
+        exact = np.empty(x.shape)
+        for k in range(n):
+            exact[:, k] = np.delete(x, k, axis=1).prod(axis=1, dtype="float64")
+        p = leaf(x, dtype)
+        gy = np.random.default_rng(3).normal(size=(2, inner)).astype(dtype)
+        (gx,) = tga.grad(p.prod(axis=1), [p], Tensor(gy))
+        bound = (n + 1) * np.finfo(dtype).eps
+        np.testing.assert_allclose(gx.numpy(), exact * gy[:, None], rtol=bound, atol=0)
+        if n > 2:
+            x[1, 0] = x[1, n - 1] = 0.0
+            p = leaf(x, dtype)
+            assert not tga.grad(p.prod(axis=1), [p], Tensor(gy))[0].numpy()[1].any()
+    tiny = float(np.finfo(dtype).tiny)
+    p = leaf([tiny, 2.0, 4.0, 0.25 / tiny], dtype)
+    assert tga.grad(p.prod(), [p])[0].tolist() == [2.0 / tiny, 1.0, 0.5, 8.0 * tiny]
 
 
 # ---- maxout ---------------------------------------------------------------------------------

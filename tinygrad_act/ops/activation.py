@@ -7,7 +7,6 @@ respect to y.
 from math import prod
 
 from ..array import contiguous, empty, normalized_axis
-from ..array import permute as view_permuted
 from ..formula import Constant
 from ..op import ACTIVATIONS, Attr, Tail, activation, general, kernels, needs_float
 from . import nested
@@ -341,29 +340,23 @@ ACTIVATIONS.update(very_leaky_relu=very_leaky_relu, swish=swish)
 # ---- activations of a whole row -------------------------------------------------------------
 
 
-def _axis_last(x, axis):
-    """x contiguous with `axis` moved to the end."""
-    axes = [*range(axis), *range(axis + 1, x.ndim), axis]
-    return contiguous(view_permuted(x, tuple(axes)))
-
-
-def _axis_back(y, axis):
-    """The inverse of `_axis_last`."""
-    last = y.ndim - 1
-    return view_permuted(y, (*range(axis), last, *range(axis, last)))
+def _around(x, axis):
+    """x's shape as (outer, length of the axis, inner)."""
+    return prod(x.shape[:axis]), x.shape[axis], prod(x.shape[axis + 1 :])
 
 
 def _softmax_forward(name, is_log):
     def forward(x, axis):
         needs_float(name, x)
         axis = normalized_axis(axis, x.ndim, name)
-        rows = _axis_last(x, axis)
-        y = empty(rows.shape, x.dtype, x.size)
-        n = x.shape[axis]
-        if x.size:
-            count = x.size // n
-            lib.tga_softmax_forward(x.dtype.code, is_log, count, n, rows.data, y.data)
-        return _axis_back(y, axis)
+        x = contiguous(x)
+        y = empty(x.shape, x.dtype, x.size)
+        outer, n, inner = _around(x, axis)
+        if inner == 1:
+            lib.tga_softmax_forward(x.dtype.code, is_log, outer, n, x.data, y.data)
+        else:
+            lib.tga_softmax_columns_forward(x.dtype.code, is_log, outer, n, inner, x.data, y.data)
+        return y
 
     return forward
 
@@ -393,15 +386,15 @@ def _sample_softmax(random):
 
 def _softmax_fused(is_log):
     def fused(parents, gy, y, x, axis):
-        axis = axis % y.ndim
-        gy_rows, y_rows = _axis_last(gy, axis), _axis_last(y, axis)
-        gx = empty(y_rows.shape, y.dtype, y.size)
-        n = y.shape[axis]
-        if y.size:
-            lib.tga_softmax_backward(
-                y.dtype.code, is_log, y.size // n, n, gy_rows.data, y_rows.data, gx.data
-            )
-        return (_axis_back(gx, axis),)
+        gy, y = contiguous(gy), contiguous(y)
+        gx = empty(y.shape, y.dtype, y.size)
+        outer, n, inner = _around(y, axis % y.ndim)
+        code, data = y.dtype.code, (gy.data, y.data, gx.data)
+        if inner == 1:
+            lib.tga_softmax_backward(code, is_log, outer, n, *data)
+        else:
+            lib.tga_softmax_columns_backward(code, is_log, outer, n, inner, *data)
+        return (gx,)
 
     return fused
 

@@ -116,6 +116,57 @@ def _spread(g, x, axis, op):
     return contiguous(spread) if type(spread) is Array else spread
 
 
+# ---- what is reduced is brought together, or lies along one axis ------------------------------
+
+
+def _as_rows(x, axis, op):
+    """x with the reduced axes last, contiguous: (what stays ..., what is reduced ...).
+
+    Also the order of the axes, the number of rows and their length.
+    """
+    axes = normalized_axes(axis, x.ndim, op)
+    kept = [i for i in range(x.ndim) if i not in axes]
+    order = (*kept, *axes)
+    rows = contiguous(permute_view(x, order))
+    return rows, order, prod(x.shape[i] for i in kept), prod(x.shape[i] for i in axes)
+
+
+def _result_shape(shape, axis, keepdims, op):
+    axes = normalized_axes(axis, len(shape), op)
+    if keepdims:
+        return kept_shape(shape, axes)
+    return tuple(n for i, n in enumerate(shape) if i not in axes)
+
+
+def _back(rows, order):
+    """The inverse of the permutation in `_as_rows`, as a view."""
+    return permute_view(rows, tuple(sorted(range(len(order)), key=order.__getitem__)))
+
+
+def _as_lines(x, axis, op):
+    """x contiguous, how C sees it, as (outer, what is reduced, inner), and the order of its axes.
+
+    That order is None where they stay as they are: where neighbours are reduced.
+    """
+    axes = normalized_axes(axis, x.ndim, op)
+    if axes and axes[-1] - axes[0] >= len(axes):
+        rows, order, count, n = _as_rows(x, axis, op)
+        return rows, (count, n, 1), order
+    shape, first = x.shape, axes[0] if axes else x.ndim
+    end = first + len(axes)
+    return contiguous(x), (prod(shape[:first]), prod(shape[first:end]), prod(shape[end:])), None
+
+
+def _lines_backward(op, kernel, axis, gy, y, x):
+    """The gradient of a reduction, by `kernel(dtype, outer, n, inner, gy, y, x, gx)` of C."""
+    x, lines, order = _as_lines(x, axis, op)
+    gx, gy, y = empty(x.shape, x.dtype, x.size), contiguous(gy), contiguous(y)
+    kernel(x.dtype.code, *lines, gy.data, y.data, x.data, gx.data)
+    return (gx if order is None else _back(gx, order),)
+
+
+# ---- sums and the like -----------------------------------------------------------------------
+
 sum_ = general(
     "sum",
     "x",
@@ -180,11 +231,19 @@ def _prod_vjp(gy, y, x, axis, keepdims):
     return gy * permute(others, axes=tuple(sorted(range(len(order)), key=order.__getitem__)))
 
 
+def _prod_fused(parents, gy, y, x, axis, keepdims):
+    x, lines, order = _as_lines(x, axis, "prod")
+    gx, gy = empty(x.shape, x.dtype, x.size), contiguous(gy)
+    lib.tga_prod_backward(x.dtype.code, *lines, gy.data, x.data, gx.data)
+    return (gx if order is None else _back(gx, order),)
+
+
 prod_ = general(
     "prod",
     "x",
     forward=_reduce("prod"),
     vjp=(_prod_vjp,),
+    fused=_prod_fused,
     saves="x",
     attrs={"axis": None, "keepdims": False},
     sample=_sample,
@@ -201,11 +260,16 @@ def _extreme_vjp(gy, y, x, axis, keepdims):
     return chosen * _spread(gy / count, x, axis, "max")
 
 
+def _extreme_fused(parents, gy, y, x, axis, keepdims):
+    return _lines_backward("max", lib.tga_extreme_backward, axis, gy, y, x)
+
+
 max_ = general(
     "max",
     "x",
     forward=_reduce("max"),
     vjp=(_extreme_vjp,),
+    fused=_extreme_fused,
     saves="x y",
     attrs={"axis": None, "keepdims": False},
     sample=_sample_distinct,
@@ -219,6 +283,7 @@ min_ = general(
     "x",
     forward=_reduce("min"),
     vjp=(_extreme_vjp,),
+    fused=_extreme_fused,
     saves="x y",
     attrs={"axis": None, "keepdims": False},
     sample=_sample_distinct,
@@ -231,6 +296,7 @@ amax = general(
     "x",
     forward=_reduce("amax", row="max"),
     vjp=(_extreme_vjp,),
+    fused=_extreme_fused,
     saves="x y",
     attrs={"axis": None, "keepdims": False},
     sample=_sample_distinct,
@@ -244,6 +310,7 @@ amin = general(
     "x",
     forward=_reduce("amin", row="min"),
     vjp=(_extreme_vjp,),
+    fused=_extreme_fused,
     saves="x y",
     attrs={"axis": None, "keepdims": False},
     sample=_sample_distinct,
@@ -251,31 +318,7 @@ amin = general(
     conventions="as amax",
 )
 
-# ---- by rows: what is reduced is brought together -------------------------------------------
-
-
-def _as_rows(x, axis, op):
-    """x with the reduced axes last, contiguous: (what stays ..., what is reduced ...).
-
-    Also the order of the axes, the number of rows and their length.
-    """
-    axes = normalized_axes(axis, x.ndim, op)
-    kept = [i for i in range(x.ndim) if i not in axes]
-    order = (*kept, *axes)
-    rows = contiguous(permute_view(x, order))
-    return rows, order, prod(x.shape[i] for i in kept), prod(x.shape[i] for i in axes)
-
-
-def _result_shape(shape, axis, keepdims, op):
-    axes = normalized_axes(axis, len(shape), op)
-    if keepdims:
-        return kept_shape(shape, axes)
-    return tuple(n for i, n in enumerate(shape) if i not in axes)
-
-
-def _back(rows, order):
-    """The inverse of the permutation in `_as_rows`, as a view."""
-    return permute_view(rows, tuple(sorted(range(len(order)), key=order.__getitem__)))
+# ---- what needs x more than once -------------------------------------------------------------
 
 
 def _freedom(x, axis, correction, op):
@@ -307,10 +350,10 @@ def _var_vjp(gy, y, x, axis, correction, keepdims):
 
 def _var_fused(parents, gy, y, x, axis, correction, keepdims):
     factor = _twice_over(_freedom(x, axis, correction, "var"))
-    rows, order, count, n = _as_rows(x, axis, "var")
-    gx, gy = empty(rows.shape, x.dtype, x.size), contiguous(gy)
-    lib.tga_var_backward(x.dtype.code, count, n, factor, gy.data, rows.data, gx.data)
-    return (_back(gx, order),)
+    x, lines, order = _as_lines(x, axis, "var")
+    gx, gy = empty(x.shape, x.dtype, x.size), contiguous(gy)
+    lib.tga_var_backward(x.dtype.code, *lines, factor, gy.data, x.data, gx.data)
+    return (gx if order is None else _back(gx, order),)
 
 
 def _sample_var(random):
@@ -391,10 +434,7 @@ def _logsumexp_forward(x, axis, keepdims):
 
 
 def _logsumexp_fused(parents, gy, y, x, axis, keepdims):
-    rows, order, count, n = _as_rows(x, axis, "logsumexp")
-    gx, gy, y = empty(rows.shape, x.dtype, x.size), contiguous(gy), contiguous(y)
-    lib.tga_logsumexp_backward(x.dtype.code, count, n, gy.data, y.data, rows.data, gx.data)
-    return (_back(gx, order),)
+    return _lines_backward("logsumexp", lib.tga_logsumexp_backward, axis, gy, y, x)
 
 
 logsumexp = general(
@@ -471,6 +511,12 @@ def _norm_vjp(gy, y, x, p, axis, keepdims):
     return g * (sign(x) * (size / where(zero, 1, length)) ** (p - 1))
 
 
+def _norm_fused(parents, gy, y, x, p, axis, keepdims):
+    if _order(p) != 2:
+        return (_norm_vjp(gy, y, x, p, axis, keepdims),)
+    return _lines_backward("norm", lib.tga_norm_backward, axis, gy, y, x)
+
+
 def _sample_norm(random):
     shape = nested.draw_shape(random, empty=False)
     x = nested.mapped(lambda v: v + 1 / 32, nested.draw_distinct(random, shape))  # sizes differ
@@ -494,6 +540,7 @@ norm = general(
     "x",
     forward=_norm_forward,
     vjp=(_norm_vjp,),
+    fused=_norm_fused,
     saves="x y",
     attrs={"p": 2, "axis": None, "keepdims": False},
     sample=_sample_norm,
