@@ -291,19 +291,24 @@ static PyObject *array_data(PyObject *self, void *closure)
     (void)closure;
     Array *x = (Array *)self;
     if (!x->data) {
+        PyObject *data = NULL;
         PyTypeObject *base = PyType_GetSlot(Py_TYPE(self), Py_tp_base);
         State *state = PyType_GetModuleState(base);
         if (!state)
             return NULL;
         const Memory *memory = (Memory *)x->memory;
         if (!memory->owner && memory->start == x->start) { /* which keeps the memory, too */
-            x->data = PyObject_CallFunctionObjArgs(state->from_buffer, state->bytes, memory, NULL);
+            data = PyObject_CallFunctionObjArgs(state->from_buffer, state->bytes, memory, NULL);
         } else {
             PyObject *number = PyLong_FromVoidPtr(x->start);
             if (number)
-                x->data = PyObject_CallFunctionObjArgs(state->cast, state->address, number, NULL);
+                data = PyObject_CallFunctionObjArgs(state->cast, state->address, number, NULL);
             Py_XDECREF(number);
         }
+        if (x->data) /* another thread has made it meanwhile */
+            Py_XDECREF(data);
+        else
+            x->data = data;
     }
     return Py_XNewRef(x->data);
 }

@@ -40,14 +40,14 @@ typedef struct {
     PyObject *mode_of_thread;                   /* the attributes that it has in a thread, */
     uint64_t thread;                            /* in this one */
     PyObject *pull_back, *convert;              /* functions of tensor.py and array.py */
-    PyObject *known, *add_row;                  /* an op's attribute's name; the row of add */
+    PyObject *shortcut, *add_row;               /* an op's attribute's name; the row of add */
 } Engine;
 
 typedef struct {
     PyTypeObject *memory_type;
     PyTypeObject *base_type;
     PyTypeObject *array_type;       /* the class in array.py */
-    PyTypeObject *known_type;       /* what C knows of an op: see eager.c */
+    PyTypeObject *shortcut_type;    /* what C knows of an op: see eager.c */
     PyObject *dtype[DTYPES];        /* by code */
     PyObject *from_buffer, *bytes;  /* of cffi: from_buffer(bytes, memory) is a pointer to it, */
     PyObject *cast, *address;       /* and cast(address, number) one to anywhere */

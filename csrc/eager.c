@@ -91,21 +91,21 @@ typedef struct {
     PyObject *row;              /* which of its kind: a row of the .def files; or None */
     int keeps[1 + MOST_INPUTS]; /* whether output and inputs are saved whole, or their shape */
     int reads;                  /* which of them the backward of a row reads; -1 for none */
-} Known;
+} OpShortcut;
 
-/* known(kind, row or None, keeps, reads): for the attribute `known` of an op */
-static PyObject *known(PyObject *module, PyObject *const *args, Py_ssize_t count)
+/* shortcut_of(kind, row or None, keeps, reads): for the attribute `shortcut` of an op */
+static PyObject *shortcut_of(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     State *state = state_of(module);
-    if (!expect("known", count, 4))
+    if (!expect("shortcut_of", count, 4))
         return NULL;
     const struct kind *kind = kinds;
     while (kind->name && PyUnicode_CompareWithASCIIString(args[0], kind->name) != 0)
         kind++;
     if (!kind->name || PyTuple_Size(args[2]) != 1 + kind->inputs)
-        return PyErr_Format(PyExc_ValueError, "known: %R", args[0]);
-    allocfunc alloc = (allocfunc)PyType_GetSlot(state->known_type, Py_tp_alloc);
-    Known *op = (Known *)alloc(state->known_type, 0);
+        return PyErr_Format(PyExc_ValueError, "shortcut_of: %R", args[0]);
+    allocfunc alloc = (allocfunc)PyType_GetSlot(state->shortcut_type, Py_tp_alloc);
+    OpShortcut *op = (OpShortcut *)alloc(state->shortcut_type, 0);
     if (!op)
         return NULL;
     op->kind = kind;
@@ -118,21 +118,21 @@ static PyObject *known(PyObject *module, PyObject *const *args, Py_ssize_t count
     return (PyObject *)op;
 }
 
-static void known_dealloc(PyObject *self)
+static void shortcut_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    Py_XDECREF(((Known *)self)->row);
+    Py_XDECREF(((OpShortcut *)self)->row);
     release(self);
     Py_DECREF(type);
 }
 
-static PyType_Slot known_slots[] = {{Py_tp_dealloc, known_dealloc}, {0, NULL}};
-static PyType_Spec known_spec = {
-    .name = "tinygrad_act._array.Known",
-    .basicsize = sizeof(Known),
+static PyType_Slot shortcut_slots[] = {{Py_tp_dealloc, shortcut_dealloc}, {0, NULL}};
+static PyType_Spec shortcut_spec = {
+    .name = "tinygrad_act._array.OpShortcut",
+    .basicsize = sizeof(OpShortcut),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = known_slots,
+    .slots = shortcut_slots,
 };
 
 /* Put the values of a dict after the others; 0 if there are too many. */
@@ -150,11 +150,11 @@ static int add_values(PyObject **args, Py_ssize_t *count, PyObject *attrs)
 /* ---- an op applied ---------------------------------------------------------------------------- */
 
 /* The Node of an application: `arrays` are its inputs, `origins` the nodes that made them. */
-static PyObject *new_node(State *state, const Known *known, PyObject *op, PyObject *attrs,
+static PyObject *new_node(State *state, const OpShortcut *shortcut, PyObject *op, PyObject *attrs,
                           PyObject *y, PyObject *const *arrays, PyObject *const *origins)
 {
     const Engine *engine = &state->engine;
-    const Py_ssize_t inputs = known->kind->inputs;
+    const Py_ssize_t inputs = shortcut->kind->inputs;
     PyObject *node = engine->new_node(engine->node, 0);
     PyObject *parents = PyTuple_New(inputs), *saved = PyTuple_New(1 + inputs);
     if (node && parents && saved) {
@@ -162,7 +162,7 @@ static PyObject *new_node(State *state, const Known *known, PyObject *op, PyObje
             PyTuple_SetItem(parents, i, Py_NewRef(origins[i]));
         for (Py_ssize_t i = 0; i <= inputs; i++) {
             PyObject *x = i ? arrays[i - 1] : y;
-            PyTuple_SetItem(saved, i, Py_NewRef(known->keeps[i] ? x : ((Array *)x)->shape));
+            PyTuple_SetItem(saved, i, Py_NewRef(shortcut->keeps[i] ? x : ((Array *)x)->shape));
         }
         set_slot(node, engine->op, op);
         set_slot(node, engine->parents, parents);
@@ -191,15 +191,15 @@ static PyObject *array_of_number(State *state, PyObject *number, PyObject *other
 
 /* An op with all of its attributes, applied to as many inputs as it has: a Tensor; an Array, if
  * there is no Tensor among them; None if this is not a plain case. */
-static PyObject *applied(PyObject *module, const Known *known, PyObject *op, PyObject *attrs,
-                         PyObject *const *items)
+static PyObject *applied(PyObject *module, const OpShortcut *shortcut, PyObject *op,
+                         PyObject *attrs, PyObject *const *items)
 {
     State *state = state_of(module);
     Engine *engine = &state->engine;
-    const Py_ssize_t inputs = known->kind->inputs;
+    const Py_ssize_t inputs = shortcut->kind->inputs;
     PyObject *given[1 + MOST_INPUTS + MOST_ATTRS], **arrays = given, *origins[MOST_INPUTS];
-    if (known->row != Py_None)
-        *arrays++ = known->row;
+    if (shortcut->row != Py_None)
+        *arrays++ = shortcut->row;
     Py_ssize_t tensors = 0, numbers = 0, number = 0, filled = arrays - given + inputs;
     int any_origin = 0;
     for (Py_ssize_t i = 0; i < inputs; i++) {
@@ -230,11 +230,11 @@ static PyObject *applied(PyObject *module, const Known *known, PyObject *op, PyO
         arrays[number] = array_of_number(state, items[number], arrays[other]);
 
     PyObject *y = numbers && !arrays[number] ? Py_NewRef(Py_None)
-                                             : known->kind->forward(module, given, filled);
+                                             : shortcut->kind->forward(module, given, filled);
     PyObject *result = y;
     if (y && y != Py_None && tensors) {
         const int recorded = any_origin && is_float((Array *)y) ? is_recording(engine) : 0;
-        PyObject *node = recorded > 0 ? new_node(state, known, op, attrs, y, arrays, origins)
+        PyObject *node = recorded > 0 ? new_node(state, shortcut, op, attrs, y, arrays, origins)
                          : recorded   ? NULL
                                       : Py_NewRef(Py_None);
         result = node ? tga_tensor_new(state, y, node) : NULL;
@@ -249,19 +249,20 @@ static PyObject *applied(PyObject *module, const Known *known, PyObject *op, PyO
 }
 
 /* What C knows of an op, if it has so many inputs; else NULL. */
-static const Known *as_known(State *state, PyObject *known, Py_ssize_t inputs)
+static const OpShortcut *as_shortcut(State *state, PyObject *shortcut, Py_ssize_t inputs)
 {
-    const int is_known = Py_TYPE(known) == state->known_type;
-    return is_known && ((Known *)known)->kind->inputs == inputs ? (Known *)known : NULL;
+    if (Py_TYPE(shortcut) != state->shortcut_type)
+        return NULL;
+    return ((OpShortcut *)shortcut)->kind->inputs == inputs ? (OpShortcut *)shortcut : NULL;
 }
 
-/* quick_apply(known, op, attrs, inputs ...) -> Tensor; if there are none among them, Array */
+/* quick_apply(shortcut, op, attrs, inputs ...) -> Tensor; if there are none among them, Array */
 static PyObject *quick_apply(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     if (count < 4)
         return expect("quick_apply", count, 4), NULL;
-    const Known *known = as_known(state_of(module), args[0], count - 3);
-    return known ? applied(module, known, args[1], args[2], args + 3) : Py_NewRef(Py_None);
+    const OpShortcut *shortcut = as_shortcut(state_of(module), args[0], count - 3);
+    return shortcut ? applied(module, shortcut, args[1], args[2], args + 3) : Py_NewRef(Py_None);
 }
 
 /* The attributes of a call: the defaults, those given by name in their place.  NULL, perhaps
@@ -274,22 +275,22 @@ static PyObject *completed(PyObject *defaults, PyObject *by_name)
     return attrs;
 }
 
-/* quick_call(known, op, defaults, inputs, attributes by name), as of a call of the op: see op.py */
+/* quick_call(shortcut, op, defaults, inputs, attributes by name), as of a call of the op: op.py */
 static PyObject *quick_call(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     PyObject *items[MOST_INPUTS];
     if (!expect("quick_call", count, 5))
         return NULL;
     const Py_ssize_t inputs = PyTuple_CheckExact(args[3]) ? PyTuple_Size(args[3]) : -1;
-    const Known *known = as_known(state_of(module), args[0], inputs);
-    if (!known || !PyDict_CheckExact(args[2]) || !PyDict_CheckExact(args[4]))
+    const OpShortcut *shortcut = as_shortcut(state_of(module), args[0], inputs);
+    if (!shortcut || !PyDict_CheckExact(args[2]) || !PyDict_CheckExact(args[4]))
         Py_RETURN_NONE;
     for (Py_ssize_t i = 0; i < inputs; i++)
         items[i] = PyTuple_GetItem(args[3], i);
     PyObject *attrs = PyDict_Size(args[4]) ? completed(args[2], args[4]) : Py_NewRef(args[2]);
     if (!attrs)
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
-    PyObject *result = applied(module, known, args[1], attrs, items);
+    PyObject *result = applied(module, shortcut, args[1], attrs, items);
     Py_DECREF(attrs);
     return result;
 }
@@ -437,25 +438,25 @@ static int is_fresh(State *state, PyObject *saved, PyObject *time)
 
 /* The gradients of a node's inputs by a function of shortcuts.c: an Array or a tuple; None if they
  * must be asked of Python, NULL with an exception. */
-static PyObject *pull_back_quickly(PyObject *module, const Known *known, PyObject *node,
+static PyObject *pull_back_quickly(PyObject *module, const OpShortcut *shortcut, PyObject *node,
                                    PyObject *parents, PyObject *gy)
 {
     State *state = state_of(module);
     const Engine *engine = &state->engine;
     PyObject *saved = SLOT(node, engine->saved), *attrs = SLOT(node, engine->attrs);
     PyObject *time = SLOT(node, engine->time);
-    const Py_ssize_t inputs = known->kind->inputs;
-    if (!known->kind->backward || !saved || !attrs || !time || !PyTuple_CheckExact(saved) ||
+    const Py_ssize_t inputs = shortcut->kind->inputs;
+    if (!shortcut->kind->backward || !saved || !attrs || !time || !PyTuple_CheckExact(saved) ||
         PyTuple_Size(saved) != 1 + inputs || PyTuple_Size(parents) != inputs ||
         !is_fresh(state, saved, time))
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 
     PyObject *given[2 + MOST_INPUTS + MOST_ATTRS];
     Py_ssize_t filled = 0;
-    if (known->row != Py_None) { /* (row, gy, what the row reads, attributes ...) */
-        given[filled++] = known->row;
+    if (shortcut->row != Py_None) { /* (row, gy, what the row reads, attributes ...) */
+        given[filled++] = shortcut->row;
         given[filled++] = gy;
-        given[filled++] = known->reads < 0 ? gy : PyTuple_GetItem(saved, known->reads);
+        given[filled++] = shortcut->reads < 0 ? gy : PyTuple_GetItem(saved, shortcut->reads);
         if (!add_values(given, &filled, attrs))
             Py_RETURN_NONE;
     } else { /* (gy, inputs ..., parents) */
@@ -465,7 +466,7 @@ static PyObject *pull_back_quickly(PyObject *module, const Known *known, PyObjec
         given[filled++] = parents;
     }
     Py_INCREF(saved); /* while Python's lock may be given away */
-    PyObject *result = known->kind->backward(module, given, filled);
+    PyObject *result = shortcut->kind->backward(module, given, filled);
     Py_DECREF(saved);
     return result;
 }
@@ -476,13 +477,13 @@ static PyObject *pull_back(PyObject *module, PyObject *node, PyObject *parents, 
     State *state = state_of(module);
     const Engine *engine = &state->engine;
     PyObject *op = SLOT(node, engine->op);
-    PyObject *known = op ? PyObject_GetAttr(op, engine->known) : NULL, *found = NULL;
+    PyObject *shortcut = op ? PyObject_GetAttr(op, engine->shortcut) : NULL, *found = NULL;
     PyErr_Clear(); /* an op that is none of op.py's is asked in Python, too */
-    if (known && Py_TYPE(known) == state->known_type)
-        found = pull_back_quickly(module, (Known *)known, node, parents, gy);
+    if (shortcut && Py_TYPE(shortcut) == state->shortcut_type)
+        found = pull_back_quickly(module, (OpShortcut *)shortcut, node, parents, gy);
     else
         found = Py_NewRef(Py_None);
-    Py_XDECREF(known);
+    Py_XDECREF(shortcut);
     if (found == Py_None) {
         Py_DECREF(found);
         found = PyObject_CallFunctionObjArgs(engine->pull_back, node, gy, NULL);
@@ -718,10 +719,10 @@ static PyObject *configure_engine(PyObject *module, PyObject *const *args, Py_ss
     engine->convert = Py_NewRef(args[5]);
     engine->add_row = Py_NewRef(args[6]);
     engine->recording = PyUnicode_InternFromString("recording");
-    engine->known = PyUnicode_InternFromString("known");
+    engine->shortcut = PyUnicode_InternFromString("shortcut");
     engine->new_tensor = (allocfunc)PyType_GetSlot(engine->tensor, Py_tp_alloc);
     engine->new_node = (allocfunc)PyType_GetSlot(engine->node, Py_tp_alloc);
-    if (!engine->recording || !engine->known ||
+    if (!engine->recording || !engine->shortcut ||
         !find_slot(&engine->array, engine->tensor, "array") ||
         !find_slot(&engine->origin, engine->tensor, "node") ||
         !find_slot(&engine->op, engine->node, "op") ||
@@ -736,7 +737,7 @@ static PyObject *configure_engine(PyObject *module, PyObject *const *args, Py_ss
 
 PyMethodDef tga_eager_functions[] = {
     FUNCTION(configure_engine),
-    FUNCTION(known),
+    FUNCTION(shortcut_of),
     FUNCTION(quick_apply),
     FUNCTION(quick_call),
     FUNCTION(quick_backward),
@@ -746,6 +747,6 @@ PyMethodDef tga_eager_functions[] = {
 int tga_eager_types(PyObject *module)
 {
     State *state = state_of(module);
-    state->known_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &known_spec, NULL);
-    return state->known_type != NULL;
+    state->shortcut_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &shortcut_spec, NULL);
+    return state->shortcut_type != NULL;
 }

@@ -208,7 +208,8 @@ static void packed_parallel(const product *g, char *b_pack)
         /* LOOP 4: split k (A, B) */
         for (; s.p < g->k; s.p += g->kc) {
             tga_parallel(div_up(s.n, g->kernels->nr), 4, pack_strips, &s);
-            tga_parallel(g->m, 42, packed_rows, &s);
+            tga_parallel(g->m, 42 /* a multiple of both heights of a tile, 6 and 14 */, packed_rows,
+                         &s);
         }
     }
 }

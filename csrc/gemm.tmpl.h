@@ -403,15 +403,6 @@ static void TN(gemm_row)(const tga_gemm_block *g, int64_t ldb)
     }
 }
 
-/* The block's product, B packed: g->b: (strips, k, GEMM_NR) */
-static void TN(gemm_block)(const tga_gemm_block *g)
-{
-    /* LOOP 2: split n into strips as wide as the tile (B, C) */
-    for (int64_t j = 0; j < g->n; j += GEMM_NR)
-        TN(gemm_strip)(g, g->n - j < GEMM_NR ? g->n - j : GEMM_NR, (const T *)g->b + j * g->k,
-                       GEMM_NR, (T *)g->c + j, g->bias ? (const T *)g->bias + j : NULL);
-}
-
 /* The same with B transposed, b: (n, k): two vectors of its rows at a time, turned
  * on the way. */
 static void TN(gemm_row_t)(const tga_gemm_block *g, int64_t ldb)
@@ -445,6 +436,15 @@ static void TN(gemm_row_t)(const tga_gemm_block *g, int64_t ldb)
         TN(gemm_finish)(1, n, buffer, (T)g->alpha, (T)g->beta, (T *)g->c + j, 0,
                         g->bias ? (const T *)g->bias + j : NULL);
     }
+}
+
+/* The block's product, B packed: g->b: (strips, k, GEMM_NR) */
+static void TN(gemm_block)(const tga_gemm_block *g)
+{
+    /* LOOP 2: split n into strips as wide as the tile (B, C) */
+    for (int64_t j = 0; j < g->n; j += GEMM_NR)
+        TN(gemm_strip)(g, g->n - j < GEMM_NR ? g->n - j : GEMM_NR, (const T *)g->b + j * g->k,
+                       GEMM_NR, (T *)g->c + j, g->bias ? (const T *)g->bias + j : NULL);
 }
 
 /* The same, B where the caller has it: g->b: (k, n), or (n, k) if trans_b.  A strip

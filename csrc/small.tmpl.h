@@ -1,7 +1,7 @@
 /* small.tmpl.h: linear layers with small matrices, their activation included, for replay.
  *
- * Parameters: those of vec.h.  For each row of activations.def, and for no activation, and each
- * dtype, this makes
+ * Parameters: those of vec.h.  For each row of activations.def, of which `identity` is for no
+ * activation, and each dtype, this makes
  *   name_rows_forward     y = activation(x @ w.T + b)
  *   name_rows_backward    the gradients of x, w and b
  * and for each row of loss.def
@@ -123,11 +123,10 @@ static inline V TN(rows_identity)(V x, V unused_a, V unused_b) { return x; }
 
 /* y (rows, ROW) = the sums, 0 from column `used` on. */
 static ALWAYS_INLINE void TN(rows_block)(const int rows, int64_t depth, const T *a, int64_t a_row,
-                                         int64_t a_step, const T *b, const T *bias, int64_t used,
-                                         T *y)
+                                         int64_t a_step, const T *b, int64_t used, T *y)
 {
     R sum[8][ROW_VECTORS];
-    TN(rows_sums)(rows, depth, a, a_row, a_step, b, bias, sum);
+    TN(rows_sums)(rows, depth, a, a_row, a_step, b, NULL, sum);
     if (used < TGA_ROW)
         for (int i = 0; i < rows; i++)
             for (int v = 0; v < (int)ROW_VECTORS; v++)
@@ -136,25 +135,24 @@ static ALWAYS_INLINE void TN(rows_block)(const int rows, int64_t depth, const T 
 }
 
 static ALWAYS_INLINE void TN(rows_product)(int64_t rows, int64_t depth, const T *a, int64_t a_row,
-                                           int64_t a_step, const T *b, const T *bias, int64_t used,
-                                           T *y)
+                                           int64_t a_step, const T *b, int64_t used, T *y)
 {
     for (; rows > 0; rows -= 4, a += 4 * a_row, y += 4 * TGA_ROW) {
         switch (rows) {
         case 1:
-            TN(rows_block)(1, depth, a, a_row, a_step, b, bias, used, y);
+            TN(rows_block)(1, depth, a, a_row, a_step, b, used, y);
             break;
         case 2:
-            TN(rows_block)(2, depth, a, a_row, a_step, b, bias, used, y);
+            TN(rows_block)(2, depth, a, a_row, a_step, b, used, y);
             break;
         case 3:
-            TN(rows_block)(3, depth, a, a_row, a_step, b, bias, used, y);
+            TN(rows_block)(3, depth, a, a_row, a_step, b, used, y);
             break;
         case 5:
-            TN(rows_block)(5, depth, a, a_row, a_step, b, bias, used, y);
+            TN(rows_block)(5, depth, a, a_row, a_step, b, used, y);
             return;
         default:
-            TN(rows_block)(4, depth, a, a_row, a_step, b, bias, used, y);
+            TN(rows_block)(4, depth, a, a_row, a_step, b, used, y);
         }
     }
 }
@@ -230,10 +228,10 @@ static __attribute__((noinline)) void TN(rows_gradients)(const tga_word *v, cons
     const int64_t m = v[2].i, n = v[3].i, k = v[4].i;
     const T *x = v[7].p;
     if (v[9].p)
-        TN(rows_product)(m, n, g, TGA_ROW, 1, v[8].p, NULL, k, v[9].p);
+        TN(rows_product)(m, n, g, TGA_ROW, 1, v[8].p, k, v[9].p);
     if (v[10].p) {
-        TN(rows_product)(n, m, g, 1, TGA_ROW, x, NULL, TGA_ROW, v[10].p);
-        TN(rows_product)(k, m, x, 1, TGA_ROW, g, NULL, TGA_ROW, v[11].p);
+        TN(rows_product)(n, m, g, 1, TGA_ROW, x, TGA_ROW, v[10].p);
+        TN(rows_product)(k, m, x, 1, TGA_ROW, g, TGA_ROW, v[11].p);
     }
     if (v[12].p)
         TN(rows_sum)(m, g, v[12].p);

@@ -23,7 +23,7 @@ from oracle import (
 )
 
 from tinygrad_act import kernels
-from tinygrad_act.op import Attr
+from tinygrad_act.op import Attr, Binary
 from tinygrad_act.ops import nested
 
 CSRC = Path(__file__).resolve().parent.parent / "csrc"
@@ -68,6 +68,12 @@ def test_binary_is_complete(op):
     assert op.on_integers in ("no", "same", "float")
     if op.ties is not None:
         assert op.ties(1.0, 1.0) and not op.ties(1.0, 2.0) and op.conventions
+
+
+@pytest.mark.parametrize("vjp", [(lambda gz, z, x, y: gz, None), None], ids=["binary", "compare"])
+def test_a_binary_op_must_have_a_row(vjp):
+    with pytest.raises(ValueError, match="no row of that name in arithmetic.def; declare .* gener"):
+        Binary("reverse_sub", lambda x, y: y - x, vjp)
 
 
 @pytest.mark.parametrize("op", GENERAL, ids=by_name)

@@ -69,6 +69,20 @@ def test_unary(name, shape, dtype):
     assert_same_bits(forward_and_backward(lambda x: REGISTRY[name](x.T), x))
 
 
+def test_an_op_of_more_attributes_than_a_row_has():
+    op = Elementwise(  # not in the registry
+        "parabola",
+        f=lambda x, a, b, c: a * x * x + b * x + c,
+        df=lambda x, a, b, c: 2 * a * x + b,
+        attrs={"a": 1.0, "b": 2.0, "c": 3.0},
+    )
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y = op(x)
+    y.sum().backward()
+    assert y.tolist() == [6.0, 11.0] and x.grad.tolist() == [4.0, 6.0]
+    assert op(x, c=0.0).tolist() == [3.0, 8.0]
+
+
 @pytest.mark.parametrize("name", ROWS)
 @given(
     shape=st.lists(st.integers(0, 3), min_size=1, max_size=3),
@@ -225,8 +239,8 @@ def test_attributes_of_a_call():
         tga.sum(x, dim=0)
     leaky_relu = tga.leaky_relu
     for inputs, attrs in (((x, 0.5), {}), ((), {}), ((x,), {"alpha": 1.0}), ([x], {})):
-        known, defaults = leaky_relu.known, leaky_relu.defaults
-        assert lib.quick_call(known, leaky_relu, defaults, inputs, attrs) is None
+        shortcut, defaults = leaky_relu.shortcut, leaky_relu.defaults
+        assert lib.quick_call(shortcut, leaky_relu, defaults, inputs, attrs) is None
     assert leaky_relu.defaults == {"slope": 0.01}
 
 
@@ -248,7 +262,7 @@ def test_permuted_axes(axes, ndim, shape):
 def test_axes_that_are_no_permutation_are_declined():
     x, permute = Tensor([[1.0, 2.0], [3.0, 4.0]]), REGISTRY["permute"]
     for axes in (None, (0,), (0, 0), (1, 1), (0, 2), (0, -1), [1, 0], (True, 0), (0, 10**30)):
-        assert lib.quick_apply(permute.known, permute, {"axes": axes}, x) is None
+        assert lib.quick_apply(permute.shortcut, permute, {"axes": axes}, x) is None
         assert lib.quick_permute_backward(0, x.array, x.array, axes) is None
 
 
@@ -627,22 +641,22 @@ def test_a_node_of_an_op_that_is_no_record():
 def test_an_op_without_shortcut_is_declined():
     x = Tensor([1.0, 2.0], requires_grad=True)
     tanh, clamp = REGISTRY["tanh"], REGISTRY["clamp"]
-    assert lib.quick_apply(REGISTRY["prod"].known, REGISTRY["prod"], {}, x) is None
-    assert lib.quick_apply(tanh.known, tanh, {}, x) is not None
-    assert type(lib.quick_apply(tanh.known, tanh, {}, x.array)) is array.Array
-    assert lib.quick_apply(tanh.known, tanh, {}, 0.5) is None
+    assert lib.quick_apply(REGISTRY["prod"].shortcut, REGISTRY["prod"], {}, x) is None
+    assert lib.quick_apply(tanh.shortcut, tanh, {}, x) is not None
+    assert type(lib.quick_apply(tanh.shortcut, tanh, {}, x.array)) is array.Array
+    assert lib.quick_apply(tanh.shortcut, tanh, {}, 0.5) is None
     add = REGISTRY["add"]
     for wrong in ("1", None, [1.0], True, 10**400, np.float32(1)):
-        assert lib.quick_apply(add.known, add, {}, x, wrong) is None
-    assert lib.quick_apply(add.known, add, {}, 1, 1.0) is None
-    assert lib.quick_apply(add.known, add, {}, x.astype("int64"), 1.0) is None
-    assert lib.quick_apply(tanh.known, tanh, {}, x, x) is None
-    assert lib.quick_apply(tanh.known, tanh, None, x) is None
+        assert lib.quick_apply(add.shortcut, add, {}, x, wrong) is None
+    assert lib.quick_apply(add.shortcut, add, {}, 1, 1.0) is None
+    assert lib.quick_apply(add.shortcut, add, {}, x.astype("int64"), 1.0) is None
+    assert lib.quick_apply(tanh.shortcut, tanh, {}, x, x) is None
+    assert lib.quick_apply(tanh.shortcut, tanh, None, x) is None
     for attrs in ({"min": None, "max": 1.0}, {"min": "0", "max": 1.0}, dict.fromkeys("abc", 1.0)):
-        assert lib.quick_apply(clamp.known, clamp, attrs, x) is None
+        assert lib.quick_apply(clamp.shortcut, clamp, attrs, x) is None
     for wrong in (("unarily", 0, (True, True), 0), ("unary", 0, (True,), 0)):
-        with pytest.raises(ValueError, match="known"):
-            lib.known(*wrong)
+        with pytest.raises(ValueError, match="shortcut_of"):
+            lib.shortcut_of(*wrong)
 
 
 # ---- what is declined -----------------------------------------------------------------------
@@ -692,11 +706,12 @@ def test_two_dtypes_or_shapes_are_declined():
 
 def test_wrong_use_raises():
     x = array.empty((2,), float32, 2)
-    names = [name for name in vars(lib) if name.startswith(("array_", "quick_", "known"))]
+    names = [name for name in vars(lib) if name.startswith(("array_", "quick_", "shortcut_"))]
     assert len(names) >= 14
+    few = {"quick_apply": 2, "quick_unary": 1, "quick_unary_backward": 2}  # they take any more
     for name in names:
         with pytest.raises(TypeError, match=f"{name}: .* arguments"):
-            getattr(lib, name)(*[x] * (2 if name == "quick_apply" else 20))
+            getattr(lib, name)(*[x] * few.get(name, 20))
     with pytest.raises(TypeError, match="not a DType"):
         lib.array_empty((2,), "float32", 2)
     with pytest.raises(TypeError, match="not an Array"):

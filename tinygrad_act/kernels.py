@@ -47,7 +47,7 @@ lib = Library()
 for _name in dir(_kernels.lib):
     setattr(lib, _name, getattr(_kernels.lib, _name))
 for _name in dir(_array):
-    if _name.startswith(("array_", "quick_", "unchanged", "known")):
+    if _name.startswith(("array_", "quick_", "unchanged", "shortcut_")):
         setattr(lib, _name, getattr(_array, _name))
 
 if _SOURCES not in (None, ffi.string(lib.tga_source_hash()).decode()):

@@ -10,6 +10,9 @@ Three kinds of op: `Elementwise` (one input), `Binary` (two, with broadcasting) 
 arrays calls a fused kernel where there is one, and on tensors runs the record's
 formula, so that the derivative is itself recorded.  A `Composed` op is nothing but other
 ops one after the other, and has no derivative of its own.
+
+A call of ``lib.quick_...`` does the plain case in C, to the same bits, and returns None for any
+other; whoever reads can skip it.
 """
 
 from functools import lru_cache
@@ -89,7 +92,7 @@ class Op:
     variadic = False  # whether it takes any number of inputs
     indices = ()  # which inputs are integers that name places; they may be given as lists
     composed = False  # whether it is made of other ops, and has no derivative of its own
-    known = None  # what csrc/eager.c knows of it, if its kernel has a shortcut
+    shortcut = None  # what csrc/eager.c knows of it, if its kernel has a shortcut
 
     def __init__(self, name, inputs, output, saves, attrs, max_ulp, kinks, conventions):
         if name in REGISTRY:
@@ -125,7 +128,9 @@ class Op:
         return op_named, (self.name,)
 
     def __call__(self, *inputs, **attrs):
-        if (result := lib.quick_call(self.known, self, self.defaults, inputs, attrs)) is not None:
+        # the plain case, in C; else None
+        result = lib.quick_call(self.shortcut, self, self.defaults, inputs, attrs)
+        if result is not None:
             return result
         if attrs or len(inputs) != self._arity:
             inputs, attrs = self._sorted(inputs, attrs)
@@ -164,10 +169,10 @@ class Op:
             attrs = {**dict(zip(self.attrs, given, strict=False)), **attrs}
         return inputs, self.complete(attrs) if attrs else self.defaults
 
-    def _known(self, kind, row=None, reads=None):
+    def _shortcut_of(self, kind, row=None, reads=None):
         """What csrc/eager.c needs to know: see there."""
         names = (self.output, *self.inputs)
-        return lib.known(kind, row, self._whole, names.index(reads) if reads else -1)
+        return lib.shortcut_of(kind, row, self._whole, names.index(reads) if reads else -1)
 
     def complete(self, attrs):
         """`attrs` with the defaults of those that are missing.
@@ -306,9 +311,10 @@ class Elementwise(Op):
             raise ValueError(f"{name}: the C row saves {kernels.row_saves(self.row)!r}")
         self.row_reads_y = self.row >= 0 and kernels.row_saves(self.row) == "y"
         if self.row >= 0:
-            self.known = self._known("unary", self.row, kernels.row_saves(self.row))
+            self.shortcut = self._shortcut_of("unary", self.row, kernels.row_saves(self.row))
 
     def forward(self, x, **attrs):
+        # the plain case, in C; else None
         if (y := lib.quick_unary(self.row, x, *attrs.values())) is not None:
             return y
         if not x.dtype.is_float:
@@ -328,6 +334,7 @@ class Elementwise(Op):
 
     def backward(self, parents, gy, saved, attrs):
         s = saved[0 if self.row_reads_y else 1]
+        # the plain case, in C; else None
         if (gx := lib.quick_unary_backward(self.row, gy, s, *attrs.values())) is not None:
             return (gx,)
         if self.row < 0 or type(gy) is not Array:
@@ -449,9 +456,14 @@ class Binary(Op):
         self.promotes = 0 if self.compares else 1
         self.on_integers = on_integers
         self.row = kernels.find("compare" if self.compares else "binary", name)
-        self.known = self._known("compare" if self.compares else "binary", self.row)
+        if self.row < 0:
+            raise ValueError(
+                f"{name}: there is no row of that name in arithmetic.def; declare it with general()"
+            )
+        self.shortcut = self._shortcut_of("compare" if self.compares else "binary", self.row)
 
     def forward(self, x, y):
+        # the plain case, in C; else None
         if not self.compares and (z := lib.quick_binary(self.row, x, y)) is not None:
             return z
         if type(x) is not Array:
@@ -577,7 +589,7 @@ class General(Op):
     fused : function (parents, gy, y, *inputs, **attrs) -> tuple of Arrays, optional
         The same by kernels, for first derivatives; None in `parents` marks an input
         whose gradient nobody wants.
-    known : tuple, optional
+    shortcut : tuple, optional
         Where forward and backward have shortcuts: what csrc/eager.c calls them, which of that
         kind it is, and the name of what backward reads.
     promotes : int
@@ -603,7 +615,7 @@ class General(Op):
         output="y",
         attrs=None,
         fused=None,
-        known=None,
+        shortcut=None,
         promotes=0,
         indices="",
         by_element=None,
@@ -617,8 +629,8 @@ class General(Op):
         super().__init__(
             name, inputs.lstrip("*"), output, saves, attrs, max_ulp, kinks or {}, conventions
         )
-        if known:
-            self.known = self._known(*known)
+        if shortcut:
+            self.shortcut = self._shortcut_of(*shortcut)
         self.forward = forward
         self.vjp = vjp
         self.fused = fused

@@ -109,7 +109,7 @@ class Step:
         self._begin()
         try:
             inputs = [_as_input(x) for x in inputs]
-            captured = self._known(inputs)
+            captured = self._captured_for(inputs)
             if captured is not None and captured.confirmed:
                 values = captured.once(inputs)
             else:
@@ -266,7 +266,7 @@ class Step:
 
     # ---- capturing --------------------------------------------------------------------------
 
-    def _known(self, inputs, another=False):
+    def _captured_for(self, inputs, another=False):
         key = _key(inputs)
         if key not in self._captured and self._captured and not another:
             known = next(iter(self._captured))
@@ -305,7 +305,7 @@ class Step:
 
     def _prepared(self, inputs, another=False):
         """The plan for such inputs; where needed, made without lasting effect."""
-        captured = self._known(inputs, another)
+        captured = self._captured_for(inputs, another)
         gradients = {}  # leaf -> its gradient before; put back at the end only, so that
         try:  # the second recording sees what the first has left, as in eager mode
             while captured is None or not captured.confirmed:

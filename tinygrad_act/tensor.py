@@ -1009,7 +1009,8 @@ def _unary(op, x, attrs=_NO_ATTRS, wrong=None):
     """Apply an op of one input; `wrong` holds keywords that it does not have."""
     if wrong:
         op.complete(wrong)
-    if (result := lib.quick_apply(op.known, op, attrs, x)) is not None:
+    # the plain case, in C; else None
+    if (result := lib.quick_apply(op.shortcut, op, attrs, x)) is not None:
         return result
     array = x.array
     y = op.forward(array, **attrs) if attrs else op.forward(array)
@@ -1026,14 +1027,16 @@ def _unary(op, x, attrs=_NO_ATTRS, wrong=None):
 
 def _ternary(op, x, y, z):
     """Apply an op of three Tensors."""
-    if (result := lib.quick_apply(op.known, op, _NO_ATTRS, x, y, z)) is not None:
+    # the plain case, in C; else None
+    if (result := lib.quick_apply(op.shortcut, op, _NO_ATTRS, x, y, z)) is not None:
         return result
     return apply(op, (x, y, z), _NO_ATTRS)
 
 
 def _binary(op, x, y, attrs=_NO_ATTRS):
     """Apply an op of two inputs, one of which may be a number or a NumPy array."""
-    if (result := lib.quick_apply(op.known, op, attrs, x, y)) is not None:
+    # the plain case, in C; else None
+    if (result := lib.quick_apply(op.shortcut, op, attrs, x, y)) is not None:
         return result
     if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
         try:
@@ -1350,6 +1353,7 @@ def _shown_to_hooks(found, deliver, create_graph):
 
 def _add_to(total, gradient):
     """total += gradient, for two arrays of one shape; total lies in C order."""
+    # the plain case, in C; else None
     if lib.quick_add_to(arith.add.row, total, gradient) is not None:
         return total
     if gradient.strides is not None:

@@ -603,7 +603,7 @@ where = general(
         lambda gz, z, condition, x, y: _unbroadcast(where(condition, gz, 0), x),
         lambda gz, z, condition, x, y: _unbroadcast(where(condition, 0, gz), y),
     ),
-    known=("where",),
+    shortcut=("where",),
     output="z",
     saves="condition",
     promotes=2,

@@ -161,7 +161,7 @@ take = general(
         lambda gy, y, x, index, axis: index_sum(gy, index, axis=axis, shape=shape_of(x)),
         None,
     ),
-    known=("take",),
+    shortcut=("take",),
     saves="index",
     attrs={"axis": None},
     indices="index",
@@ -707,7 +707,8 @@ _FIRST_AXIS = {"axis": 0}
 def index_by_arrays(x, items, op="getitem"):
     """x[items], where arrays are among the items: in ops, so that it can be recorded."""
     if len(items) == 1 and x.node is None:  # rows of data, which nobody differentiates
-        if (y := lib.quick_apply(take.known, take, _FIRST_AXIS, x, items[0])) is not None:
+        # the plain case, in C; else None
+        if (y := lib.quick_apply(take.shortcut, take, _FIRST_AXIS, x, items[0])) is not None:
             return y
     found = resolve(x.shape, items, op)
     if any(item != slice(None) for item in found.basic):

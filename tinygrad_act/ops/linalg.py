@@ -71,6 +71,7 @@ def _turned(x):
 
 
 def _matmul(x, w):
+    # the plain case, in C; else None
     if (y := lib.quick_matmul(x, w)) is not None:
         return y
     if len(x.shape) == 2 and len(w.shape) == 2 and x.shape[1] == w.shape[0] and x.dtype.is_float:
@@ -149,6 +150,7 @@ def _matmul_vjp_w(gy, y, x, w):
 
 
 def _matmul_fused(parents, gy, y, x, w):
+    # the plain case, in C; else None
     if (both := lib.quick_matmul_backward(gy, x, w, parents)) is not None:
         return both
     if not len(x.shape) == len(w.shape) == 2:
@@ -195,7 +197,7 @@ matmul = general(
     forward=_matmul,
     vjp=(_matmul_vjp_x, _matmul_vjp_w),
     fused=_matmul_fused,
-    known=("matmul",),
+    shortcut=("matmul",),
     saves="x w",
     promotes=1,
     sample=_sample_matmul,
@@ -296,6 +298,7 @@ def _check_linear(x, w, b):
 
 
 def _linear(x, w, b):
+    # the plain case, in C; else None
     if (y := lib.quick_linear(x, w, b)) is not None:
         return y
     if not (len(x.shape) == len(w.shape) == 2 and x.strides is w.strides is b.strides is None):
@@ -322,6 +325,7 @@ def _flat(a):
 
 def _linear_fused(parents, gy, y, x, w, b):
     # of b, which is not needed, the shape alone was saved
+    # the plain case, in C; else None
     if (all_three := lib.quick_linear_backward(gy, x, w, b, parents)) is not None:
         return all_three
     if not (gy.strides is x.strides is w.strides is None):
@@ -368,7 +372,7 @@ linear = general(
         lambda gy, y, x, w, b: sum_(_flat(gy), axis=0),
     ),
     fused=_linear_fused,
-    known=("linear",),
+    shortcut=("linear",),
     saves="x w",
     promotes=1,
     sample=_sample_linear,

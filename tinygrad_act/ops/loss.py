@@ -118,6 +118,7 @@ class ElementwiseLoss(General):
         a = self._number(attrs) if attrs else 0.0
         if reduction == "none" or a is None:
             return _reduced(self._formula(self.f, x, t, attrs), reduction)
+        # the plain case, in C; else None
         if (total := lib.quick_loss(self.row, x, t, a, scale)) is not None:
             return total
         x, t = contiguous(x), contiguous(t)
@@ -152,6 +153,7 @@ class ElementwiseLoss(General):
                 for parent, rule in zip(parents, self.vjp, strict=True)
             ]
         scale = _scale(reduction, x.size, self.name)
+        # the plain case, in C; else None
         if (gx := lib.quick_loss_backward(self.row, gy, x, t, a, scale)) is not None:
             return gx, None
         x, t = contiguous(x), contiguous(t)

@@ -172,7 +172,7 @@ sum_ = general(
     "x",
     forward=_reduce("sum"),
     vjp=(lambda gy, y, x, axis, keepdims: _spread(gy, x, axis, "sum"),),
-    known=("sum", 0, "x"),
+    shortcut=("sum", 0, "x"),
     attrs={"axis": None, "keepdims": False},
     sample=_sample,
     reference=_reference(sum),
@@ -196,7 +196,7 @@ mean = general(
             gy / float(prod(shape_of(x)) // max(gy.size, 1)), x, axis, "mean"
         ),
     ),
-    known=("sum", 1, "x"),
+    shortcut=("sum", 1, "x"),
     attrs={"axis": None, "keepdims": False},
     sample=_sample,
     reference=_reference(lambda xs: sum(xs) / len(xs) if xs else nan),
