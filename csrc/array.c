@@ -262,24 +262,8 @@ static PyObject *array_item(PyObject *module, PyObject *const *args, Py_ssize_t 
     const Array *x = as_array(state_of(module), args[0]);
     if (!x)
         return PyErr_Format(PyExc_TypeError, "array_item: not an Array: %R", args[0]);
-    float single;
-    double wide;
-    int64_t number;
-    switch (x->size ? x->code : -1) {
-    case TGA_FLOAT32:
-        memcpy(&single, x->start, sizeof single);
-        return PyFloat_FromDouble((double)single);
-    case TGA_FLOAT64:
-        memcpy(&wide, x->start, sizeof wide);
-        return PyFloat_FromDouble(wide);
-    case TGA_INT64:
-        memcpy(&number, x->start, sizeof number);
-        return PyLong_FromLongLong(number);
-    case TGA_BOOL:
-        return PyBool_FromLong(*x->start);
-    case TGA_UINT8:
-        return PyLong_FromLong(*(const unsigned char *)x->start);
-    }
+    if (x->size)
+        return tga_number_at(x->code, x->start);
     PyErr_SetString(PyExc_ValueError, "array_item: an array without elements");
     return NULL;
 }
@@ -421,7 +405,8 @@ static int execute(PyObject *module)
     if (!state->memory_type || !state->base_type || !state->writes)
         return -1;
     if (PyModule_AddFunctions(module, tga_shortcuts) < 0 ||
-        PyModule_AddFunctions(module, tga_view_shortcuts) < 0 || !tga_eager_types(module) ||
+        PyModule_AddFunctions(module, tga_view_shortcuts) < 0 ||
+        PyModule_AddFunctions(module, tga_value_shortcuts) < 0 || !tga_eager_types(module) ||
         PyModule_AddFunctions(module, tga_eager_functions) < 0)
         return -1;
     return PyModule_AddObjectRef(module, "ArrayBase", (PyObject *)state->base_type);

@@ -130,6 +130,19 @@ static inline PyObject *finished(Array *y, int status)
     Py_RETURN_NONE;
 }
 
+/* A number from `low` to `high`; 0 if it is none of Python's own, or outside. */
+static inline int in_range(PyObject *item, Py_ssize_t low, Py_ssize_t high, Py_ssize_t *number)
+{
+    if (!PyLong_CheckExact(item))
+        return 0;
+    *number = PyLong_AsSsize_t(item);
+    if (*number == -1 && PyErr_Occurred()) {
+        PyErr_Clear();
+        return 0;
+    }
+    return *number >= low && *number <= high;
+}
+
 /* views.c: lengths and strides of an array, or of what it is to be seen as. */
 typedef struct {
     Py_ssize_t ndim, shape[TGA_MAX_DIMS], strides[TGA_MAX_DIMS];
@@ -147,9 +160,12 @@ Shortcut quick_unary, quick_unary_backward, quick_binary, quick_add_to, quick_so
     quick_sum, quick_sum_backward, quick_take, quick_permute, quick_permute_backward, quick_matmul,
     quick_matmul_backward, quick_linear, quick_linear_backward, quick_compare, quick_where,
     quick_where_backward, quick_reshape, quick_reshape_backward, quick_unsqueeze, quick_squeeze,
-    quick_expand, quick_getitem, quick_getitem_backward;
+    quick_expand, quick_getitem, quick_getitem_backward, quick_reduce;
 
-extern PyMethodDef tga_shortcuts[], tga_view_shortcuts[];
+/* values.c: an element as a number of Python's. */
+PyObject *tga_number_at(int code, const char *place);
+
+extern PyMethodDef tga_shortcuts[], tga_view_shortcuts[], tga_value_shortcuts[];
 
 /* step.c */
 Shortcut array_watch, unchanged, array_step, quick_step;

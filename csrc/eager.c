@@ -73,6 +73,7 @@ static const struct kind {
     {"glu", 1, quick_glu, quick_glu_backward},
     {"maxout", 1, quick_maxout, quick_maxout_backward},
     {"sum", 1, quick_sum, quick_sum_backward},
+    {"reduce", 1, quick_reduce, NULL},
     {"take", 2, quick_take, NULL},
     {"permute", 1, quick_permute, quick_permute_backward},
     {"reshape", 1, quick_reshape, quick_reshape_backward},

@@ -449,15 +449,82 @@ PyObject *quick_maxout_backward(PyObject *module, PyObject *const *args, Py_ssiz
     return finished(gx, status);
 }
 
-/* x, a single number, divided by another in place. */
-static int divide(Array *x, double by)
+/* Which axes an attribute names, None for all: `chosen` tells; 0 if it is none of a plain kind. */
+static int axes_of(PyObject *axis, Py_ssize_t ndim, char *chosen)
 {
-    char divisor[sizeof(double)];
-    tga_fill(x->code, 1, by, divisor);
-    return tga_binary_forward(BINARY_div, x->code, 1, x->start, 1, divisor, 1, x->start);
+    const int is_tuple = PyTuple_CheckExact(axis);
+    const Py_ssize_t count = is_tuple ? PyTuple_Size(axis) : 1;
+    memset(chosen, axis == Py_None, TGA_MAX_DIMS);
+    for (Py_ssize_t k = 0; axis != Py_None && k < count; k++) {
+        PyObject *item = is_tuple ? PyTuple_GetItem(axis, k) : axis;
+        Py_ssize_t number;
+        if (!in_range(item, -ndim, ndim - 1, &number))
+            return 0;
+        number += number < 0 ? ndim : 0;
+        if (chosen[number]++)
+            return 0;
+    }
+    return 1;
 }
 
-/* quick_sum(is it the mean?, x, axis, keepdims) -> y, where those say: all axes, and none stays */
+/* A row of reduce.def over some axes; NULL, without an exception if this is not a plain case. */
+static Array *reduced(State *state, int row, const Array *x, PyObject *axis, PyObject *keepdims)
+{
+    View all;
+    char chosen[TGA_MAX_DIMS];
+    if (!tga_view_of(x, &all) || !is_float(x) || !x->size || !axes_of(axis, all.ndim, chosen) ||
+        !PyBool_Check(keepdims))
+        return NULL;
+    tga_layout walk = {.ndim = all.ndim}; /* the axes that stay come first */
+    Py_ssize_t shape[TGA_MAX_DIMS], ndim = 0, at = 0, kept = 0, size = 1;
+    for (int pass = 0; pass < 2; pass++) {
+        for (Py_ssize_t i = 0; i < all.ndim; i++) {
+            if (chosen[i] != pass)
+                continue;
+            walk.shape[at] = all.shape[i];
+            walk.stride[1][at++] = all.strides[i];
+            size *= pass ? 1 : all.shape[i];
+        }
+        kept = pass ? kept : at;
+    }
+    for (Py_ssize_t i = 0; i < all.ndim; i++)
+        if (!chosen[i] || keepdims == Py_True)
+            shape[ndim++] = chosen[i] ? 1 : all.shape[i];
+    PyObject *tuple = tga_tuple_of(shape, ndim);
+    Array *y = tuple ? tga_array_new(state, tuple, x->code, size) : NULL;
+    Py_XDECREF(tuple);
+    int status = TGA_NO_MEMORY;
+    if (y)
+        RUN(status, x->size, tga_reduce(row, x->code, &walk, kept, x->start, y->start));
+    if (status != TGA_OK) {
+        drop(y);
+        y = NULL;
+    }
+    return y;
+}
+
+/* x = y / divisor, of as many elements */
+static int divide(Array *x, const Array *y, double divisor)
+{
+    char number[sizeof(double)];
+    int status = tga_fill(x->code, 1, divisor, number);
+    RUN(status, x->size,
+        tga_binary_forward(BINARY_div, x->code, x->size, y->start, 1, number, 0, x->start));
+    return status;
+}
+
+/* quick_reduce(row, x, axis, keepdims) -> y */
+PyObject *quick_reduce(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (!expect("quick_reduce", count, 4))
+        return NULL;
+    const int row = (int)PyLong_AsLong(args[0]);
+    Array *y = reduced(state, row, as_array(state, args[1]), args[2], args[3]);
+    return y || PyErr_Occurred() ? (PyObject *)y : Py_NewRef(Py_None);
+}
+
+/* quick_sum(is it the mean?, x, axis, keepdims) -> y */
 PyObject *quick_sum(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     State *state = state_of(module);
@@ -465,24 +532,44 @@ PyObject *quick_sum(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return NULL;
     const long is_mean = PyLong_AsLong(args[0]);
     const Array *x = as_array(state, args[1]);
-    const Py_ssize_t ndim = x ? PyTuple_Size(x->shape) : 0;
-    if (!are_alike(x, x) || ndim > TGA_MAX_DIMS || args[2] != Py_None || args[3] != Py_False)
-        Py_RETURN_NONE;
-    Array *y = tga_array_number(state, x->code, 0);
+    Array *y = reduced(state, REDUCE_sum, x, args[2], args[3]);
     if (!y)
-        return NULL;
-    tga_layout walk = {.ndim = (int)ndim};
-    int64_t step = 1;
-    for (Py_ssize_t i = ndim - 1; i >= 0; i--) {
-        walk.shape[i] = PyLong_AsSsize_t(PyTuple_GetItem(x->shape, i));
-        walk.stride[1][i] = step;
-        step *= walk.shape[i];
-    }
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    return finished(y, is_mean ? divide(y, y, (double)(x->size / y->size)) : TGA_OK);
+}
+
+/* gx = the only element of gy, or that of each sum, wherever it was added */
+static int spread(Array *gx, const Array *gy, const char *chosen)
+{
     int status;
-    RUN(status, x->size, tga_reduce(REDUCE_sum, x->code, &walk, 0, x->start, y->start));
-    if (is_mean && status == TGA_OK)
-        status = divide(y, (double)x->size);
-    return finished(y, status);
+    if (gy->size == 1) {
+        float single;
+        double value;
+        if (gx->code == TGA_FLOAT32) {
+            memcpy(&single, gy->start, sizeof single);
+            value = (double)single;
+        } else {
+            memcpy(&value, gy->start, sizeof value);
+        }
+        RUN(status, gx->size, tga_fill(gx->code, gx->size, value, gx->start));
+        return status;
+    }
+    View all;
+    int64_t step = 1, step_g = 1;
+    if (!tga_view_of(gx, &all))
+        return TGA_NO_KERNEL;
+    tga_layout walk = {.ndim = all.ndim};
+    for (Py_ssize_t i = all.ndim - 1; i >= 0; i--) {
+        walk.shape[i] = all.shape[i];
+        walk.stride[0][i] = step;
+        walk.stride[1][i] = chosen[i] ? 0 : step_g;
+        step *= all.shape[i];
+        step_g *= chosen[i] ? 1 : all.shape[i];
+    }
+    if (step_g != gy->size)
+        return TGA_NO_KERNEL;
+    RUN(status, gx->size, tga_copy_strided(gx->code, gy->code, &walk, gy->start, gx->start));
+    return status;
 }
 
 /* quick_sum_backward(is it the mean?, gy, shape of x, axis, keepdims) -> gx */
@@ -493,33 +580,28 @@ PyObject *quick_sum_backward(PyObject *module, PyObject *const *args, Py_ssize_t
         return NULL;
     const long is_mean = PyLong_AsLong(args[0]);
     const Array *gy = as_array(state, args[1]);
-    if (!are_alike(gy, gy) || gy->size != 1 || !PyTuple_CheckExact(args[2]) ||
-        args[3] != Py_None || args[4] != Py_False)
+    char chosen[TGA_MAX_DIMS];
+    const Py_ssize_t ndim = PyTuple_CheckExact(args[2]) ? PyTuple_Size(args[2]) : TGA_MAX_DIMS + 1;
+    if (!are_alike(gy, gy) || ndim > TGA_MAX_DIMS || !axes_of(args[3], ndim, chosen) ||
+        !PyBool_Check(args[4]))
         Py_RETURN_NONE;
     Py_ssize_t size = 1;
-    for (Py_ssize_t i = PyTuple_Size(args[2]) - 1; i >= 0; i--)
+    for (Py_ssize_t i = 0; i < ndim; i++)
         size *= PyLong_AsSsize_t(PyTuple_GetItem(args[2], i));
-    Array *one = tga_array_like(state, gy);
-    Array *gx = one && size ? tga_array_new(state, args[2], gy->code, size) : NULL;
+    Array *gx = size ? tga_array_new(state, args[2], gy->code, size) : NULL;
+    Array *share = gx && is_mean ? tga_array_like(state, gy) : NULL;
     int status = TGA_NO_MEMORY;
-    if (gx) {
-        memcpy(one->start, gy->start, tga_item_size(gy->code));
-        status = is_mean ? divide(one, (double)size) : TGA_OK;
-    }
-    if (status == TGA_OK) {
-        float single;
-        double value;
-        if (gx->code == TGA_FLOAT32) {
-            memcpy(&single, one->start, sizeof single);
-            value = (double)single;
-        } else {
-            memcpy(&value, one->start, sizeof value);
-        }
-        RUN(status, size, tga_fill(gx->code, size, value, gx->start));
-    }
-    drop(one);
-    if (!gx)
+    if (share)
+        status = divide(share, gy, (double)(size / gy->size));
+    else if (gx && !is_mean)
+        status = TGA_OK;
+    if (status == TGA_OK)
+        status = spread(gx, is_mean ? share : gy, chosen);
+    drop(share);
+    if (!gx || PyErr_Occurred()) {
+        drop(gx);
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    }
     return finished(gx, status);
 }
 
@@ -758,6 +840,7 @@ PyMethodDef tga_shortcuts[] = {
     FUNCTION(quick_glu_backward),
     FUNCTION(quick_maxout),
     FUNCTION(quick_maxout_backward),
+    FUNCTION(quick_reduce),
     FUNCTION(quick_sum),
     FUNCTION(quick_sum_backward),
     FUNCTION(quick_take),

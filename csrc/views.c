@@ -68,19 +68,6 @@ static PyObject *made(State *state, const Array *x, const View *view)
     return (PyObject *)y;
 }
 
-/* A number from `low` to `high`; 0 if it is none of Python's own, or outside. */
-static int in_range(PyObject *item, Py_ssize_t low, Py_ssize_t high, Py_ssize_t *number)
-{
-    if (!PyLong_CheckExact(item))
-        return 0;
-    *number = PyLong_AsSsize_t(item);
-    if (*number == -1 && PyErr_Occurred()) {
-        PyErr_Clear();
-        return 0;
-    }
-    return *number >= low && *number <= high;
-}
-
 /* ---- the order of axes ------------------------------------------------------------------------ */
 
 /* The view of x whose axis i is axis axes[i] of x; or the inverse of that.  Axes are a tuple of

@@ -25,6 +25,13 @@ ROWS = ["softmax", "log_softmax", "softmin", "glu", "maxout"]
 UNARY = [name for name, op in REGISTRY.items() if isinstance(op, Elementwise)]
 BINARY = [name for name, op in REGISTRY.items() if isinstance(op, Binary) and not op.compares]
 
+LAYOUTS = {
+    "in order": lambda x: x,
+    "turned": lambda x: x.T,
+    "backwards": lambda x: x[::-1] if x.ndim else x,
+}
+LENGTHS = st.lists(st.integers(0, 3), max_size=4)
+
 
 def both_ways(function):
     """Whatever `function` returns, with the shortcuts and without; lists of Tensors."""
@@ -102,13 +109,108 @@ def test_rows(name, shape, axis, dtype):
         assert_same_bits(forward_and_backward(lambda x: op(x, axis=-1), x))
 
 
-@pytest.mark.parametrize("name", ["sum", "mean"])
-@given(st.lists(st.integers(0, 9), max_size=3), st.sampled_from(["float32", "float64"]))
-def test_sums(name, shape, dtype):
+@pytest.mark.parametrize("name", ["sum", "mean", "max", "min", "amax", "amin", "prod"])
+@given(
+    st.lists(st.integers(0, 9), max_size=3),
+    st.permutations(range(3)),
+    st.integers(0, 3),
+    st.booleans(),
+    st.sampled_from(["float32", "float64"]),
+)
+def test_reductions(name, shape, order, count, keepdims, dtype):
     op, x = REGISTRY[name], numbers(np.random.default_rng(1), shape, dtype)
-    for attrs in ({}, {"keepdims": True}, {"axis": tuple(range(len(shape)))}):
+    if name not in ("sum", "mean"):
+        shape = [n or 1 for n in shape]
+        x = numbers(np.random.default_rng(1), shape, dtype)
+    axes = tuple(axis - len(shape) * (axis % 2) for axis in order[:count] if axis < len(shape))
+    for axis in (None, axes, *axes[:1]):
+        attrs = {"axis": axis, "keepdims": keepdims}
         assert_same_bits(forward_and_backward(lambda x, attrs=attrs: op(x, **attrs), x))
-    assert_same_bits(forward_and_backward(lambda x: op(x.T), x))
+        assert_same_bits(forward_and_backward(lambda x, attrs=attrs: op(x.T, **attrs) * 2, x))
+
+
+def test_wrong_axes_raise():
+    x = Tensor([[1.0, 2.0], [3.0, 4.0]])
+    for axis in (2, -3, 10**30):
+        with pytest.raises(ValueError, match=f"sum: axis {axis} does not exist"):
+            x.sum(axis=axis)
+    with pytest.raises(ValueError, match="names an axis twice"):
+        x.sum(axis=(0, -2))
+    with pytest.raises(TypeError, match="axis must be an integer, not True"):
+        x.sum(axis=True)
+    assert x.sum(axis=np.int64(0)).tolist() == [4.0, 6.0]
+
+
+PLAIN = st.one_of(st.floats(width=32), st.floats(), st.integers(-(2**64), 2**64), st.booleans())
+
+
+def nested(items):
+    return st.one_of(st.lists(items, max_size=3), st.lists(items, max_size=3).map(tuple))
+
+
+@given(
+    st.one_of(PLAIN, nested(PLAIN), nested(nested(PLAIN)), nested(st.one_of(PLAIN, nested(PLAIN)))),
+    st.sampled_from([None, *DTYPES]),
+)
+def test_nested_lists(data, dtype):
+    found = []
+    for way in (nullcontext(), kernels.no_shortcuts()):
+        with way:
+            try:
+                x = Tensor(data, dtype=dtype)
+                found.append((x.shape, x.dtype, x.numpy().tobytes()))
+            except (ValueError, TypeError, OverflowError) as error:
+                found.append(repr(error))
+    assert found[0] == found[1]
+
+
+def test_rectangles_of_numbers_are_plain():
+    for data in (2, 2.5, [1, 2.0], [[1.0, 2.0], (3, 4)], [[[1.5]]]):
+        assert lib.quick_list(data, float32) is not None
+    assert lib.quick_list([[1, 2], [3, 4]], int64).shape == (2, 2)
+    for data in ([], [[]], [1.0, [2.0]], [[1.0], 2.0], [[1.0], [1.0, 2.0]], [True], ["1"], [1e39]):
+        assert lib.quick_list(data, float32) is None
+    assert lib.quick_list([1.0], int64) is lib.quick_list([2**63], int64) is None
+
+
+@given(LENGTHS, st.sampled_from(list(LAYOUTS)), st.sampled_from(DTYPES), st.sampled_from(DTYPES))
+def test_lists_and_copies_of_arrays(shape, layout, dtype, other):
+    values = np.random.default_rng(1).integers(0, 2, shape)
+    x = LAYOUTS[layout](Tensor(values, dtype=dtype))
+    lists = []
+    for way in (nullcontext(), kernels.no_shortcuts()):
+        with way:
+            lists.append(repr(x.tolist()))
+    assert lists[0] == lists[1] == repr(x.numpy().tolist())
+    assert_same_bits(lambda: [x.clone(), Tensor(x, dtype=other)])
+
+
+@given(LENGTHS, st.sampled_from([0.0, -0.0, 1.5, float("nan"), 1e300]), st.sampled_from(DTYPES[:2]))
+def test_constants(shape, value, dtype):
+    assert_same_bits(lambda: [tga.full(tuple(shape), value, dtype), tga.zeros(*shape, dtype=dtype)])
+
+
+def test_wrong_shapes_of_constants_raise():
+    for shape, error in (((-1,), ValueError), ((1.0,), TypeError), ((1 << 62,), ValueError)):
+        with pytest.raises(error):
+            tga.zeros(shape)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=3), st.data())
+def test_joining(shape, data):
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
+    rng = np.random.default_rng(1)
+    lengths = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=3))
+    dtypes = data.draw(st.sampled_from([["float32"], ["float64"], ["float32", "float64"]]))
+    parts = []
+    for k, n in enumerate(lengths):
+        own = [n if i == axis % len(shape) else length for i, length in enumerate(shape)]
+        parts.append(numbers(rng, own, dtypes[k % len(dtypes)]))
+    assert_same_bits(forward_and_backward(lambda *xs: tga.concat(xs, axis=axis), *parts))
+    alike = [numbers(rng, shape, dtypes[0]) for _ in lengths]
+    for place in (axis, len(shape)):
+        assert_same_bits(forward_and_backward(lambda *xs, p=place: tga.stack(xs, axis=p), *alike))
+    assert_same_bits(forward_and_backward(lambda *xs: tga.stack([x.T for x in xs]), *alike))
 
 
 def assert_same_view(function, x):
@@ -130,12 +232,6 @@ def assert_same_view(function, x):
         assert short.memory is long.memory and short.address == long.address
 
 
-LAYOUTS = {
-    "in order": lambda x: x,
-    "turned": lambda x: x.T,
-    "backwards": lambda x: x[::-1] if x.ndim else x,
-}
-LENGTHS = st.lists(st.integers(0, 3), max_size=4)
 INDEX_ITEMS = st.one_of(
     st.integers(-4, 4),
     st.slices(4),
@@ -641,7 +737,7 @@ def test_a_node_of_an_op_that_is_no_record():
 def test_an_op_without_shortcut_is_declined():
     x = Tensor([1.0, 2.0], requires_grad=True)
     tanh, clamp = REGISTRY["tanh"], REGISTRY["clamp"]
-    assert lib.quick_apply(REGISTRY["prod"].shortcut, REGISTRY["prod"], {}, x) is None
+    assert lib.quick_apply(REGISTRY["cumsum"].shortcut, REGISTRY["cumsum"], {}, x) is None
     assert lib.quick_apply(tanh.shortcut, tanh, {}, x) is not None
     assert type(lib.quick_apply(tanh.shortcut, tanh, {}, x.array)) is array.Array
     assert lib.quick_apply(tanh.shortcut, tanh, {}, 0.5) is None

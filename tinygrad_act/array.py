@@ -178,6 +178,8 @@ def empty(shape, dtype, size):
 
 def full(shape, value, dtype, op="full"):
     """A new array with every element `value`, a Python number."""
+    if (y := lib.quick_full(shape, value, dtype)) is not None:
+        return y
     shape, size = checked_shape(shape, op)
     y = empty(shape, dtype, size)
     if dtype.is_float:
@@ -273,6 +275,8 @@ def from_python(data, dtype=None):
     """
     if isinstance(data, range):
         data = list(data)
+    if (y := lib.quick_list(data, dtype or float32)) is not None:
+        return y
     shape = _shape_of_nested(data)
     flat = []
     _flatten(data, shape, 0, flat)
@@ -374,6 +378,8 @@ def to_numpy(x, writable=False):
 
 def to_list(x):
     """Nested lists of Python numbers; of a 0-d array the number itself."""
+    if (found := lib.quick_to_list(x)) is not None:
+        return found
     x = contiguous(x)
     content = kernels.as_buffer(x.data, x.size * x.dtype.itemsize)
     items = list(struct.unpack(f"{x.size}{x.dtype.format}", content))
@@ -526,6 +532,8 @@ def diagonal(x, offset, axis0, axis1):
 
 def convert(x, dtype):
     """A new contiguous array with x's elements in another (or the same) dtype."""
+    if (y := lib.quick_convert(x, dtype)) is not None:
+        return y
     y = empty(x.shape, dtype, x.size)
     _copy(x, y)
     return y

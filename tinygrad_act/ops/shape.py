@@ -16,8 +16,10 @@ from ..array import expand as expand_view
 from ..array import permute as permute_view
 from ..array import reshape as reshape_view
 from ..dtype import promote
-from ..op import composed, general, shape_of, unbroadcast
+from ..op import composed, general, kernels, shape_of, unbroadcast
 from . import nested
+
+lib = kernels.lib
 
 
 def _reshape(x, shape):
@@ -404,6 +406,8 @@ def _concat(*xs, axis):
     if first.ndim == 0:
         raise ValueError("concat: a 0-d tensor has no axis to join along; use stack")
     axis = normalized_axis(axis, first.ndim, "concat")
+    if (y := lib.quick_join(xs, axis, False)) is not None:
+        return y
     for x in xs:
         if x.ndim != first.ndim or any(
             i != axis and a != b for i, (a, b) in enumerate(zip(x.shape, first.shape, strict=True))
@@ -469,6 +473,8 @@ concat = general(
 
 def _stack(*xs, axis):
     axis = normalized_axis(axis, xs[0].ndim + 1, "stack")
+    if (y := lib.quick_join(xs, axis, True)) is not None:
+        return y
     for x in xs:
         if x.shape != xs[0].shape:
             raise ValueError(f"stack: shapes {xs[0].shape} and {x.shape} differ")
