@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from strategies import DIFFERENTIABLE, by_name, calls, isas, kinks_of, lay_out, layouts, leaf
 
 import tinygrad_act as tga
-from tinygrad_act import Tensor, grad, use_isa
+from tinygrad_act import Scalar, Tensor, grad, use_isa
 from tinygrad_act.formula import Value, interpreter
 from tinygrad_act.op import ACTIVATIONS, Binary, Elementwise, General
 from tinygrad_act.testing import gradcheck, gradgradcheck
@@ -453,14 +453,31 @@ def test_activations_far_out(name, precision, size, isa):
     np.testing.assert_allclose(by_kernel.numpy(), first.numpy(), rtol=1e-6, atol=1e-20)
 
 
-@pytest.mark.parametrize("name", ["tanh", "sigmoid", "relu", "gelu", "elu", "selu", "leaky_relu"])
-def test_activations_at_infinity(name):
-    """The limits of the derivative, not nan."""
-    right = {"tanh": 0.0, "sigmoid": 0.0, "selu": 1.0507009873554805}.get(name, 1.0)
-    left = {"leaky_relu": 0.01}.get(name, 0.0)
-    x = leaf([np.inf, -np.inf])
-    (g,) = grad(ACTIVATIONS[name](x), x, tga.ones_like(x))
-    assert g.tolist() == pytest.approx([right, left], rel=1e-15, abs=1e-300)
+@pytest.mark.parametrize(
+    "op",
+    [op for op in DIFFERENTIABLE if isinstance(op, Elementwise) and op in ACTIVATIONS.values()],
+    ids=by_name,
+)
+@in_both_precisions
+def test_activations_at_the_ends_of_the_numbers(op, precision):
+    """Kernel, rule and Scalar have the limits of the derivative, and the second one is finite."""
+    most = np.finfo(precision).max.item()
+    points = [s * x for x in (1e4, 1e10, 1e20, 1e30, most / 2, most, np.inf) for s in (1, -1)]
+    x = leaf([*points, np.nan], precision)
+    (by_kernel,) = grad(op(x), x, tga.ones_like(x))
+    (by_rule,) = grad(op(x), x, tga.ones_like(x), create_graph=True)
+    slopes = by_kernel.numpy()
+    least = np.finfo(precision).tiny
+    np.testing.assert_allclose(by_rule.numpy(), slopes, rtol=1e-6, atol=least)
+    for point, slope in zip(x.tolist(), slopes):
+        scalar = Scalar(point)
+        op(scalar).backward()
+        np.testing.assert_allclose(scalar.grad, slope, rtol=1e-6, atol=least)
+    for far in (slopes[0::2], slopes[1::2]):  # each of one sign; nan is the last of the first
+        np.testing.assert_allclose(far[: len(points) // 2], far[0], atol=1e-7)
+    if by_rule.requires_grad:
+        (second,) = grad(by_rule, x, tga.ones_like(x))
+        np.testing.assert_allclose(second.numpy()[:-1], 0, atol=1e-11)
 
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])

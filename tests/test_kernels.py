@@ -423,6 +423,14 @@ def test_binary_sizes_and_steps(op, isa, dtype):
             assert same_bits(z[:n], single[:n]) and same_bits(z[n:], target[n:])
 
 
+@pytest.mark.parametrize("op", [op for op in ELEMENTWISE if op.on_integers], ids=by_name)
+def test_results_on_integers_have_memory_of_their_own(op):
+    x = Tensor([1, -2, 3], dtype="int64")
+    y = op(x)
+    y += 1
+    assert x.tolist() == [1, -2, 3]
+
+
 @pytest.mark.parametrize("op", [op for op in BINARY if op.on_integers == "same"], ids=by_name)
 @given(data=st.data())
 def test_binary_int64(op, data):

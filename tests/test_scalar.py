@@ -6,6 +6,7 @@ and on Tensors that hold several numbers at once, in any layout.
 
 import math
 import random
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -322,6 +323,13 @@ def test_own_activation_on_scalars_and_tensors(x, beta):
         assert float(y) == pytest.approx(x / (1 + math.exp(-beta * x)), rel=1e-14)
     assert_same_bits(t.grad.item(), s.grad, "own")
     assert swish(x, beta=beta) == swish(Scalar(x), beta=beta).data
+
+
+def test_own_activation_named_like_a_method_of_tensors():
+    """The layer takes the activation, not the method."""
+    with mock.patch.dict(tga.op.REGISTRY), mock.patch.dict(tga.op.ACTIVATIONS):
+        tga.activation("detach", f=lambda x: 2 * x, df=lambda: 2, saves="")
+        assert tga.nn.Sequential("detach")(Tensor([1.5])).tolist() == [3.0]
 
 
 def test_own_activation_by_name(swish):

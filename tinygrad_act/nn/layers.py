@@ -7,6 +7,7 @@ from ..arguments import flag, float_dtype, function, number, whole
 from ..creation import full, ones, uniform, zeros
 from ..graph import no_grad
 from ..op import ACTIVATIONS, Op
+from ..ops import activation as built_in
 from ..ops.arithmetic import where
 from ..ops.convolution import conv2d, hashable, paddings, pair
 from ..ops.dropout import alpha_dropout, dropout
@@ -605,8 +606,10 @@ class Activation(Module):
         if isinstance(name, str) and name not in ACTIVATIONS:
             raise ValueError(f"there is no activation {name!r}; there are {', '.join(ACTIVATIONS)}")
         function = name
-        if isinstance(name, str):  # the method, where there is one, is a shorter way to the same
-            function = getattr(Tensor, name, ACTIVATIONS[name])
+        if isinstance(name, str):
+            function = ACTIVATIONS[name]
+            if function is getattr(built_in, name, None):  # its method is a shorter way to it
+                function = getattr(Tensor, name, function)
         if not callable(function):
             raise TypeError(f"an activation must be a name or a function, not {function!r}")
         if isinstance(function, type) and issubclass(function, Module):

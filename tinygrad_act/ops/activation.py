@@ -10,7 +10,7 @@ from ..array import contiguous, empty, normalized_axis
 from ..formula import Constant
 from ..op import ACTIVATIONS, Attr, Tail, activation, general, kernels, needs_float
 from . import nested
-from .arithmetic import abs_, erf, exp, log, maximum, minimum, where
+from .arithmetic import abs_, clamp, erf, exp, log, maximum, minimum, where
 from .reduction import sum_
 from .shape import concat, getitem, reshape, stack
 
@@ -45,7 +45,7 @@ tanh = activation(
 
 relu = activation(
     "relu",
-    f=lambda x: where(x > 0, x, 0 * x),
+    f=lambda x: maximum(x, 0),
     df=lambda y: where(y > 0, 1, 0),
     saves="y",
     max_ulp={"float32": 0, "float64": 0},
@@ -98,10 +98,18 @@ selu = activation(
 SQRT_2 = Constant("1.41421356237309504880168872420969807856967188")
 SQRT_2_PI = Constant("2.5066282746310005024157652848110452530069867406")
 
+
+
+def _gelu_derivative(x):
+    # clamp, here and below: beyond it the slope is 0 or 1 in all digits, but inf * 0 is nan
+    x = clamp(x, -1000, 1000)
+    return (1 + erf(x / SQRT_2)) / 2 + x * exp(-x * x / 2) / SQRT_2_PI
+
+
 gelu = activation(
     "gelu",
     f=lambda x: x * (1 + erf(x / SQRT_2)) / 2,
-    df=lambda x: (1 + erf(x / SQRT_2)) / 2 + x * exp(-x * x / 2) / SQRT_2_PI,
+    df=_gelu_derivative,
     saves="x",
     max_ulp={"float32": 4.0, "float64": 4.6},
     tail=Tail(-1.0, max_ulp={"float32": 7.5, "float64": 12}),
@@ -114,6 +122,7 @@ GELU_CUBIC = Constant("0.044715")
 
 
 def _gelu_tanh_derivative(x):
+    x = clamp(x, -1000, 1000)
     t = tanh(GELU_SCALE * (x + GELU_CUBIC * (x * x * x)))
     slope = GELU_SCALE * (1 + GELU_CUBIC * (3 * x * x))
     return 0.5 * (1 + t) + 0.5 * x * ((1 - t) * (1 + t)) * slope
@@ -144,6 +153,7 @@ celu = activation(
 
 
 def _silu_derivative(x):
+    x = clamp(x, -1000, 1000)
     s = sigmoid(x)
     return s + x * (s * sigmoid(-x))
 
@@ -163,6 +173,7 @@ swish = silu
 
 def _mish_derivative(x):
     # with w = tanh(softplus(x)): w + x (1 - w^2) sigmoid(x)
+    x = clamp(x, -1000, 1000)
     w = tanh(softplus(x, threshold=1e4))
     return w + x * ((1 - w) * (1 + w) * sigmoid(x))
 
@@ -201,10 +212,16 @@ logsigmoid = activation(
     conventions="stays exact far out on the left, where log(sigmoid(x)) would be -inf",
 )
 
+
+def _softsign_derivative(x):
+    root = 1 / (1 + abs_(x))
+    return root * root
+
+
 softsign = activation(
     "softsign",
     f=lambda x: x / (1 + abs_(x)),
-    df=lambda x: 1 / ((1 + abs_(x)) * (1 + abs_(x))),
+    df=_softsign_derivative,
     saves="x",
     max_ulp={"float32": 1.5, "float64": 1.5},
     df_ulp={"float32": 3.6, "float64": 3.6},
@@ -238,10 +255,12 @@ relu6 = activation(
     kinks=_corners(0.0, 6.0),
 )
 
+SIXTH = Constant("0.1666666666666666666666666666666666666666666667")
+
 hardsigmoid = activation(
     "hardsigmoid",
     f=lambda x: relu6(x + 3) / 6,
-    df=lambda x: where(x > -3, where(x < 3, 1, 0), 0 * x) / 6,
+    df=lambda x: where(x > -3, where(x < 3, SIXTH, 0), 0),
     saves="x",
     max_ulp={"float32": 1.5, "float64": 1.5},
     df_ulp={"float32": 0.5, "float64": 0.5},
@@ -252,7 +271,7 @@ hardsigmoid = activation(
 hardswish = activation(
     "hardswish",
     f=lambda x: x * relu6(x + 3) / 6,
-    df=lambda x: where(x > -3, where(x < 3, x / 3 + 0.5, 1), 0),
+    df=lambda x: where(x < 3, where(x > -3, x / 3 + 0.5, 0), 1),
     saves="x",
     max_ulp={"float32": 2.0, "float64": 2.0},
     df_ulp={"float32": 1.5, "float64": 1.5},
@@ -281,6 +300,7 @@ tanhshrink = activation(
 softshrink = activation(
     "softshrink",
     attrs={"lambd": Attr(0.5, drawn=(0.1, 2.0))},
+    # 0 * x, since nan stays nan
     f=lambda x, lambd: where(x > lambd, x - lambd, where(x < -lambd, x + lambd, 0 * x)),
     df=lambda x, lambd: where(abs_(x) > lambd, 1, 0),
     saves="x",

@@ -339,6 +339,11 @@ def _clamp(x, min, max):
     return x if max is None else minimum(x, max)
 
 
+def _clamp_integers(x, min, max):
+    y = _clamp(x, min, max)
+    return convert(x, x.dtype) if y is x else y  # without bounds too, memory of its own
+
+
 def _within(x, min, max):
     low, high = -math.inf if min is None else min, math.inf if max is None else max
     return where(x >= low, where(x <= high, 1, 0), 0)
@@ -350,7 +355,7 @@ clamp = elementwise(
     f=_clamp,
     df=_within,
     saves="x",
-    on_integers=_clamp,
+    on_integers=_clamp_integers,
     max_ulp={"float32": 0, "float64": 0},
     df_ulp={"float32": 0, "float64": 0},
     kinks=lambda min, max: {
@@ -364,7 +369,7 @@ clamp = elementwise(
 
 sign = elementwise(
     "sign",
-    f=lambda x: where(x > 0, 1, where(x < 0, -1, 0 * x)),
+    f=lambda x: where(x > 0, 1, where(x < 0, -1, 0 * x)),  # 0 * x, since nan stays nan
     df=lambda: 0,
     saves="",
     max_ulp={"float32": 0, "float64": 0},
