@@ -328,24 +328,43 @@ int tga_compare_strided(int op, int dtype, const tga_layout *layout, const void 
 
 /* ---- choose, copy, convert, fill -------------------------------------------- */
 
+/* Both values are read and one is kept, so that no branch has to be foretold; steps that are
+ * constants where this is inlined let the compiler use vectors. */
+#define CHOOSE(type)                                                                               \
+    static inline __attribute__((always_inline)) void choose_##type(                               \
+        int64_t n, const uint8_t *condition, int64_t step_condition, const type *x, int64_t step_x, \
+        const type *y, int64_t step_y, type *z)                                                    \
+    {                                                                                              \
+        for (int64_t i = 0; i < n; i++) {                                                          \
+            const type from_x = x[i * step_x], from_y = y[i * step_y];                             \
+            z[i] = condition[i * step_condition] ? from_x : from_y;                                \
+        }                                                                                          \
+    }                                                                                              \
+    static void where_##type(int64_t n, void *const *p, const int64_t *step)                       \
+    {                                                                                              \
+        if (step[1] && step[2] && step[3])                                                         \
+            choose_##type(n, p[1], 1, p[2], 1, p[3], 1, p[0]);                                     \
+        else if (step[1] && step[2])                                                               \
+            choose_##type(n, p[1], 1, p[2], 1, p[3], 0, p[0]);                                     \
+        else if (step[1] && step[3])                                                               \
+            choose_##type(n, p[1], 1, p[2], 0, p[3], 1, p[0]);                                     \
+        else                                                                                       \
+            choose_##type(n, p[1], step[1], p[2], step[2], p[3], step[3], p[0]);                   \
+    }
+CHOOSE(uint32_t)
+CHOOSE(uint64_t)
+CHOOSE(uint8_t)
+#undef CHOOSE
+
 static void where_row(const void *context, int64_t n, void *const *p, const int64_t *step)
 {
     const size_t size = *(const size_t *)context;
-    const uint8_t *condition = p[1];
-#define CHOOSE(type)                                                                               \
-    {                                                                                              \
-        const type *x = p[2], *y = p[3];                                                           \
-        type *z = p[0];                                                                            \
-        for (int64_t i = 0; i < n; i++)                                                            \
-            z[i] = condition[i * step[1]] ? x[i * step[2]] : y[i * step[3]];                       \
-    }
     if (size == 4)
-        CHOOSE(uint32_t)
+        where_uint32_t(n, p, step);
     else if (size == 8)
-        CHOOSE(uint64_t)
+        where_uint64_t(n, p, step);
     else
-        CHOOSE(uint8_t)
-#undef CHOOSE
+        where_uint8_t(n, p, step);
 }
 
 int tga_where_strided(int dtype, const tga_layout *layout, const uint8_t *condition, const void *x,
@@ -371,14 +390,23 @@ typedef struct {
 static void convert_row(const void *context, int64_t n, void *const *p, const int64_t *step)
 {
     const conversion c = *(const conversion *)context;
-    const int64_t s = step[1];
+    if (c.from == c.to && step[1]) {
+        memmove(p[0], p[1], (size_t)n * tga_item_size(c.to));
+        return;
+    }
 #define CONVERT(from_type, to_type, expression)                                                    \
     {                                                                                              \
         const from_type *from = p[1];                                                              \
         to_type *to = p[0];                                                                        \
-        for (int64_t i = 0; i < n; i++) {                                                          \
-            const from_type x = from[i * s];                                                       \
-            to[i] = (to_type)(expression);                                                         \
+        if (step[1]) {                                                                             \
+            for (int64_t i = 0; i < n; i++) {                                                      \
+                const from_type x = from[i];                                                       \
+                to[i] = (to_type)(expression);                                                     \
+            }                                                                                      \
+        } else {                                                                                   \
+            const from_type x = *from;                                                             \
+            for (int64_t i = 0; i < n; i++)                                                        \
+                to[i] = (to_type)(expression);                                                     \
         }                                                                                          \
         return;                                                                                    \
     }
@@ -427,13 +455,13 @@ static void sequence_part(void *context, int64_t begin, int64_t end)
 {
     const sequence *s = context;
     const double start = s->start, step = s->step;
-    /* element 0 and a step of 0 give start itself, also -0.0 and inf */
+    /* element 0 is start itself, also -0.0 and inf */
     if (s->dtype == TGA_FLOAT32)
         for (int64_t i = begin; i < end; i++)
-            ((float *)s->y)[i] = (float)(step != 0 && i ? start + (double)i * step : start);
+            ((float *)s->y)[i] = (float)(i ? start + (double)i * step : start);
     else if (s->dtype == TGA_FLOAT64)
         for (int64_t i = begin; i < end; i++)
-            ((double *)s->y)[i] = step != 0 && i ? start + (double)i * step : start;
+            ((double *)s->y)[i] = i ? start + (double)i * step : start;
     else if (s->dtype == TGA_INT64)
         for (int64_t i = begin; i < end; i++)
             ((int64_t *)s->y)[i] = to_int64(start) + i * to_int64(step);
@@ -449,7 +477,32 @@ int tga_arange(int dtype, int64_t n, double start, double step, void *y)
     return TGA_OK;
 }
 
+typedef struct {
+    int dtype;
+    double value;
+    void *y;
+} constant;
+
+static void fill_part(void *context, int64_t begin, int64_t end)
+{
+    const constant *c = context;
+    if (c->dtype == TGA_FLOAT32)
+        for (int64_t i = begin; i < end; i++)
+            ((float *)c->y)[i] = (float)c->value;
+    else if (c->dtype == TGA_FLOAT64)
+        for (int64_t i = begin; i < end; i++)
+            ((double *)c->y)[i] = c->value;
+    else if (c->dtype == TGA_INT64)
+        for (int64_t i = begin; i < end; i++)
+            ((int64_t *)c->y)[i] = to_int64(c->value);
+    else
+        memset((uint8_t *)c->y + begin, (int)((uint64_t)to_int64(c->value) & 255),
+               (size_t)(end - begin));
+}
+
 int tga_fill(int dtype, int64_t n, double value, void *y)
 {
-    return tga_arange(dtype, n, dtype == TGA_BOOL ? value != 0 : value, 0, y);
+    constant c = {dtype, dtype == TGA_BOOL ? value != 0 : value, y};
+    tga_parallel(n, GRAIN, fill_part, &c);
+    return TGA_OK;
 }

@@ -138,22 +138,25 @@ static ALWAYS_INLINE void TN(binary_loop)(V (*row)(V, V), int64_t n, const T *x,
     }
 
 /* Comparisons are left to the compiler's own vectoriser: the result is bytes. */
+#define COMPARE_LOOP(scalar, from_x, from_y)                                                       \
+    for (int64_t i = 0; i < n; i++) {                                                              \
+        const T x = from_x, y = from_y;                                                            \
+        z[i] = scalar;                                                                             \
+    }
 #define COMPARE_ROW(name, scalar)                                                                  \
     static void TN(name)(int64_t n, const void *px, int64_t step_x, const void *py,                \
                          int64_t step_y, uint8_t *z)                                               \
     {                                                                                              \
         const T *xs = px, *ys = py;                                                                \
-        if (step_x && step_y) {                                                                    \
-            for (int64_t i = 0; i < n; i++) {                                                      \
-                const T x = xs[i], y = ys[i];                                                      \
-                z[i] = scalar;                                                                     \
-            }                                                                                      \
-        } else {                                                                                   \
-            for (int64_t i = 0; i < n; i++) {                                                      \
-                const T x = xs[i * step_x], y = ys[i * step_y];                                    \
-                z[i] = scalar;                                                                     \
-            }                                                                                      \
-        }                                                                                          \
+        const T x0 = *xs, y0 = *ys;                                                                \
+        if (step_x && step_y)                                                                      \
+            COMPARE_LOOP(scalar, xs[i], ys[i])                                                     \
+        else if (step_x)                                                                           \
+            COMPARE_LOOP(scalar, xs[i], y0)                                                        \
+        else if (step_y)                                                                           \
+            COMPARE_LOOP(scalar, x0, ys[i])                                                        \
+        else                                                                                       \
+            COMPARE_LOOP(scalar, x0, y0)                                                           \
     }
 #endif
 
