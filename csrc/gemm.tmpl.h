@@ -202,6 +202,15 @@ typedef T TN(gemm_lane) __attribute__((vector_size(16)));
 /* 16 bytes at each of x + row[0], x + row[LANE], x + row[2 * LANE] ... */
 static ALWAYS_INLINE V TN(gemm_gather)(const T *x, const int64_t *row)
 {
+#if VBYTES == 64
+    /* Every lane is loaded into all four places and kept in one, which takes no shuffle. */
+    __m512 y = _mm512_broadcast_f32x4(_mm_loadu_ps((const float *)(x + row[0])));
+    GEMM_UNROLL
+    for (int q = 1; q < 4; q++)
+        y = _mm512_mask_broadcast_f32x4(y, (__mmask16)(15 << 4 * q),
+                                        _mm_loadu_ps((const float *)(x + row[q * GEMM_LANE])));
+    return (V)y;
+#else
     TN(gemm_lane) lane[VBYTES / 16];
     GEMM_UNROLL
     for (int q = 0; q < VBYTES / 16; q++)
@@ -209,20 +218,9 @@ static ALWAYS_INLINE V TN(gemm_gather)(const T *x, const int64_t *row)
 #if VBYTES == 16
     return lane[0];
 #elif T_BITS == 32
-    const __m256 low = _mm256_insertf128_ps(_mm256_castps128_ps256(lane[0]), lane[1], 1);
-#if VBYTES == 32
-    return low;
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(lane[0]), lane[1], 1);
 #else
-    const __m256 high = _mm256_insertf128_ps(_mm256_castps128_ps256(lane[2]), lane[3], 1);
-    return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
-#endif
-#else
-    const __m256d low = _mm256_insertf128_pd(_mm256_castpd128_pd256(lane[0]), lane[1], 1);
-#if VBYTES == 32
-    return low;
-#else
-    const __m256d high = _mm256_insertf128_pd(_mm256_castpd128_pd256(lane[2]), lane[3], 1);
-    return _mm512_insertf64x4(_mm512_castpd256_pd512(low), high, 1);
+    return _mm256_insertf128_pd(_mm256_castpd128_pd256(lane[0]), lane[1], 1);
 #endif
 #endif
 }

@@ -27,6 +27,16 @@ static Array *make_matrix(State *state, int code, Py_ssize_t rows, Py_ssize_t co
     return x;
 }
 
+static Array *make_vector(State *state, int code, Py_ssize_t size)
+{
+    PyObject *shape = Py_BuildValue("(n)", size);
+    if (!shape)
+        return NULL;
+    Array *x = tga_array_new(state, shape, code, size);
+    Py_DECREF(shape);
+    return x;
+}
+
 /* The number of rows and columns of a matrix; 0 if x is none. */
 static int sides_in_any_order(const Array *x, Py_ssize_t *rows, Py_ssize_t *columns)
 {
@@ -656,7 +666,19 @@ static int stored(const Array *x, Py_ssize_t rows, Py_ssize_t columns, int *turn
     return *turned ? along >= rows : along == 1 && down >= columns;
 }
 
-/* quick_matmul(x, w) -> x @ w, for two matrices, which may be transposes */
+/* The sides of an operand of a product: a vector is a row before the @, a column after it. */
+static int sides_in_product(const Array *x, int after, Py_ssize_t *rows, Py_ssize_t *columns)
+{
+    if (!x || !is_contiguous(x) || PyTuple_Size(x->shape) != 1)
+        return sides_in_any_order(x, rows, columns);
+    *rows = after ? x->size : 1;
+    *columns = after ? 1 : x->size;
+    return 1;
+}
+
+static int is_vector(const Array *x) { return PyTuple_Size(x->shape) == 1; }
+
+/* quick_matmul(x, w) -> x @ w, for two matrices, which may be transposes, or one and a vector */
 PyObject *quick_matmul(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     State *state = state_of(module);
@@ -665,11 +687,14 @@ PyObject *quick_matmul(PyObject *module, PyObject *const *args, Py_ssize_t count
     const Array *x = as_array(state, args[0]), *w = as_array(state, args[1]);
     Py_ssize_t m, k, inner, n, step_x, step_w;
     int turned_x, turned_w;
-    if (!sides_in_any_order(x, &m, &k) || !sides_in_any_order(w, &inner, &n) || inner != k ||
+    if (!sides_in_product(x, 0, &m, &k) || !sides_in_product(w, 1, &inner, &n) || inner != k ||
         !is_float(x) || x->code != w->code || m < 1 || n < 1 || k < 1 ||
-        !stored(x, m, k, &turned_x, &step_x) || !stored(w, k, n, &turned_w, &step_w))
+        (is_vector(x) && is_vector(w)) || !stored(x, m, k, &turned_x, &step_x) ||
+        !stored(w, k, n, &turned_w, &step_w))
         Py_RETURN_NONE;
-    Array *y = make_matrix(state, x->code, m, n);
+    Array *y = is_vector(x)   ? make_vector(state, x->code, n)
+               : is_vector(w) ? make_vector(state, x->code, m)
+                              : make_matrix(state, x->code, m, n);
     if (!y)
         return NULL;
     int status;
@@ -691,9 +716,10 @@ PyObject *quick_matmul_backward(PyObject *module, PyObject *const *args, Py_ssiz
     PyObject *parents = args[3];
     const Array *gy = as_array(state, args[0]);
     const Array *x = as_array(state, args[1]), *w = as_array(state, args[2]);
-    Py_ssize_t m, n, k, rows, columns, inner;
-    if (!sides(gy, &rows, &columns) || !sides(x, &m, &k) || !sides(w, &inner, &n) || inner != k ||
-        rows != m || columns != n || !is_float(gy) || gy->code != x->code || gy->code != w->code)
+    Py_ssize_t m, n, k, inner;
+    if (!gy || !sides_in_product(x, 0, &m, &k) || !sides_in_product(w, 1, &inner, &n) ||
+        inner != k || gy->size != m * n || !is_contiguous(gy) || !is_contiguous(x) ||
+        !is_contiguous(w) || !is_float(gy) || gy->code != x->code || gy->code != w->code)
         Py_RETURN_NONE;
     Array *gx = NULL, *gw = NULL;
     int status = TGA_OK;

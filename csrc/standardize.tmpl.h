@@ -11,6 +11,12 @@
 
 #define STANDARDIZE_CHUNK 1024
 
+/* Two sums at once over a set: of x; of d = x - mean and d^2; or of gy and gy d. */
+enum { STANDARDIZE_PLAIN, STANDARDIZE_SQUARES, STANDARDIZE_PRODUCTS };
+typedef struct {
+    double first, second;
+} standardize_sums;
+
 #define STANDARDIZE_TABLE(suffix)                                                                  \
     {                                                                                              \
         .forward = standardize_forward_##suffix, .backward = standardize_backward_##suffix,        \
@@ -18,34 +24,53 @@
 
 #endif
 
-/* Sums over n <= STANDARDIZE_CHUNK elements of x - mean, its square, and their products with gy. */
-static ALWAYS_INLINE T TN(standardize_sum)(const int what, int64_t n, const T *x, const T *gy,
-                                           T mean)
+static ALWAYS_INLINE void TN(standardize_terms)(const int what, V x, V gy, V mean, V *first,
+                                                V *second)
 {
-    V sum[2] = {{0}, {0}};
-    const V m = v_splat(mean);
-    for (int64_t i = 0, which = 0; i < n; i += VL, which ^= 1) {
-        const int64_t lanes = n - i;
-        V d = (lanes < VL ? v_load_n(x + i, lanes) : v_load(x + i)) - m;
-        if (what == 1)
-            d = d * d;
-        if (what == 2)
-            d = d * (lanes < VL ? v_load_n(gy + i, lanes) : v_load(gy + i));
-        sum[which] += lanes < VL ? v_first_n(d, lanes) : d;
-    }
-    return v_hsum(sum[0] + sum[1]);
+    const V d = x - mean;
+    *first = what == STANDARDIZE_PRODUCTS ? gy : d;
+    *second = what == STANDARDIZE_PRODUCTS ? gy * d : d * d;
 }
 
-/* The same over a whole set. */
-static ALWAYS_INLINE double TN(standardize_total)(const int what, int64_t outer, int64_t step,
-                                                  int64_t inner, const T *x, const T *gy, T mean)
+/* Over n <= STANDARDIZE_CHUNK neighbours.  Four sums of each kind hide the time of an addition. */
+static ALWAYS_INLINE void TN(standardize_add)(const int what, int64_t n, const T *x, const T *gy,
+                                              V mean, standardize_sums *total)
 {
-    double total = 0;
+    V a[4] = {{0}, {0}, {0}, {0}}, b[4] = {{0}, {0}, {0}, {0}}, first, second;
+    int64_t i = 0;
+    for (; i + 4 * VL <= n; i += 4 * VL)
+        for (int v = 0; v < 4; v++) {
+            const int64_t at = i + v * VL;
+            TN(standardize_terms)(what, v_load(x + at), gy ? v_load(gy + at) : mean, mean, &first,
+                                  &second);
+            a[v] += first;
+            b[v] += second;
+        }
+    for (; i < n; i += VL) {
+        const int64_t lanes = n - i < VL ? n - i : VL;
+        const V vx = lanes == VL ? v_load(x + i) : v_load_or(x + i, lanes, mean);
+        V vgy = {0};
+        if (gy)
+            vgy = lanes == VL ? v_load(gy + i) : v_load_n(gy + i, lanes);
+        TN(standardize_terms)(what, vx, vgy, mean, &first, &second);
+        a[0] += first;
+        b[0] += second;
+    }
+    total->first += (double)v_hsum((a[0] + a[1]) + (a[2] + a[3]));
+    if (what != STANDARDIZE_PLAIN)
+        total->second += (double)v_hsum((b[0] + b[1]) + (b[2] + b[3]));
+}
+
+static ALWAYS_INLINE standardize_sums TN(standardize_total)(const int what, int64_t outer,
+                                                            int64_t step, int64_t inner,
+                                                            const T *x, const T *gy, T mean)
+{
+    standardize_sums total = {0, 0};
     for (int64_t o = 0; o < outer; o++)
         for (int64_t i = 0; i < inner; i += STANDARDIZE_CHUNK) {
             const int64_t n = inner - i < STANDARDIZE_CHUNK ? inner - i : STANDARDIZE_CHUNK;
             const int64_t at = o * step + i;
-            total += (double)TN(standardize_sum)(what, n, x + at, gy ? gy + at : NULL, mean);
+            TN(standardize_add)(what, n, x + at, gy ? gy + at : NULL, v_splat(mean), &total);
         }
     return total;
 }
@@ -55,10 +80,13 @@ static inline void TN(standardize_moments)(int64_t outer, int64_t step, int64_t 
                                            const T *x, double *mean, double *variance)
 {
     const double count = (double)(outer * inner);
-    const T first = (T)(TN(standardize_total)(0, outer, step, inner, x, NULL, 0) / count);
+    const T first = (T)(TN(standardize_total)(STANDARDIZE_PLAIN, outer, step, inner, x, NULL, 0)
+                            .first / count);
     /* once more around the first: what rounding took comes back */
-    const double rest = TN(standardize_total)(0, outer, step, inner, x, NULL, first) / count;
-    *variance = TN(standardize_total)(1, outer, step, inner, x, NULL, first) / count - rest * rest;
+    const standardize_sums around =
+        TN(standardize_total)(STANDARDIZE_SQUARES, outer, step, inner, x, NULL, first);
+    const double rest = around.first / count;
+    *variance = around.second / count - rest * rest;
     if (*variance < 0)
         *variance = 0;
     *mean = (double)first + rest;
@@ -93,8 +121,9 @@ static void TN(standardize_backward)(int64_t outer, int64_t step, int64_t inner,
     const double count = (double)(outer * inner);
     double m, v;
     TN(standardize_moments)(outer, step, inner, px, &m, &v);
-    const double g = TN(standardize_total)(0, outer, step, inner, pgy, NULL, 0) / count;
-    const double along = TN(standardize_total)(2, outer, step, inner, px, pgy, (T)m) / count;
+    const standardize_sums of_gy =
+        TN(standardize_total)(STANDARDIZE_PRODUCTS, outer, step, inner, px, pgy, (T)m);
+    const double g = of_gy.first / count, along = of_gy.second / count;
     const V centre = v_splat((T)m), mean = v_splat((T)g);
     const V slope = v_splat((T)(along / (v + eps)));
     const V scale = v_splat((T)(1 / __builtin_sqrt(v + eps)));

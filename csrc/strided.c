@@ -255,9 +255,22 @@ static void walk_tiles(void *context, int64_t begin, int64_t end)
 
 /* ---- anything else ------------------------------------------------------------- */
 
+/* Whether the result is one row, however many axes the inputs have. */
+static bool is_contiguous(const walk *w)
+{
+    int64_t stride = w->size[0];
+    for (int64_t axis = w->ndim - 1; axis >= 0; axis--) {
+        if (w->stride[0][axis] != stride)
+            return false;
+        stride *= w->shape[axis];
+    }
+    return true;
+}
+
 static void walk_blocks(void *context, int64_t begin, int64_t end)
 {
     const walk *w = context;
+    const bool in_place = is_contiguous(w);
     static const int64_t step[OPERANDS] = {1, 1, 1, 1};
     const int64_t last = w->ndim - 1;
     int64_t index[TGA_MAX_DIMS], offset[OPERANDS];
@@ -280,8 +293,10 @@ static void walk_blocks(void *context, int64_t begin, int64_t end)
             i += run;
             advance(w, last, run, index, offset);
         }
+        if (in_place)
+            p[0] = w->p[0] + begin * w->size[0];
         w->row(w->context, n, p, step);
-        for (int64_t i = 0; i < n;) {
+        for (int64_t i = 0; i < n && !in_place;) {
             const int64_t left = w->shape[last] - start_index[last];
             const int64_t run = left < n - i ? left : n - i;
             copy_elements(w->size[0], 1, run, w->p[0] + start_offset[0], 0, w->stride[0][last],

@@ -380,16 +380,18 @@ static ALWAYS_INLINE V v_swap(V x, int d)
     return y;
 #endif
 }
-/* Halves are added to halves, so the order is fixed and the error small. */
 
+/* Halves are added to halves, so the order is fixed and the error small. */
 static inline T v_hsum(V x)
 {
-    T t[VBYTES / sizeof(T)];
-    memcpy(t, &x, sizeof t);
-    for (int64_t half = VL / 2; half > 0; half /= 2)
-        for (int64_t i = 0; i < half; i++)
-            t[i] += t[i + half];
-    return t[0];
+    if (VL >= 16)
+        x += v_swap(x, 8);
+    if (VL >= 8)
+        x += v_swap(x, 4);
+    if (VL >= 4)
+        x += v_swap(x, 2);
+    x += v_swap(x, 1);
+    return x[0];
 }
 /* The largest and smallest lane; nan if any lane is nan. */
 static inline T v_hmax(V x)
