@@ -416,18 +416,24 @@ def _check_axes(shape):
 
 def expand(x, shape):
     """Repeat x over a larger shape; its own must broadcast to it."""
+    if (y := lib.quick_expand(0, x, shape)) is not None:
+        return y
     strides = broadcast_strides(x.shape, strides_of(x), shape)
     return _view(x, shape, strides, prod(shape))
 
 
 def permute(x, axes):
     """Axis i of the result is axis axes[i] of x."""
+    if (y := lib.quick_permute(0, x, axes)) is not None:
+        return y
     strides = strides_of(x)
     return _view(x, tuple(x.shape[a] for a in axes), tuple(strides[a] for a in axes), x.size)
 
 
 def reshape(x, shape):
     """The same elements in another shape of the same size: a view where that is possible."""
+    if (y := lib.quick_reshape(0, x, shape)) is not None:
+        return y
     if x.strides is not None:
         merged = _split_strides(x, shape)
         if merged is not None:
@@ -470,6 +476,8 @@ def index_view(x, index, op="getitem"):
     IndexError, TypeError
         For indices out of range, too many of them, or of another kind.
     """
+    if (y := lib.quick_getitem(0, x, index)) is not None:
+        return y
     if not isinstance(index, tuple):
         index = (index,)
     named = sum(item is not None and item is not Ellipsis for item in index)

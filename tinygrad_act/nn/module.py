@@ -125,10 +125,13 @@ class Module:
         return [(name, tensor) for tensor, name in found.items()]
 
     def _collect(self, kind, prefix, found):
+        children = []
         for name, value in _members(vars(self)):
             if isinstance(value, kind):
                 found.setdefault(value, prefix + name)
-        for name, child in self.children():
+            elif isinstance(value, Module):
+                children.append((name, value))
+        for name, child in children:
             child._collect(kind, f"{prefix}{name}.", found)
 
     def parameters(self):

@@ -87,7 +87,8 @@ def _matmul(x, w):
             f"matmul: x is {x.shape} but w is {w.shape}: inner sizes {x2.shape[-1]} and "
             f"{w2.shape[-2]} differ"
         )
-    y = _product(x2, w2) if x2.ndim == w2.ndim == 2 else _batched(x2, w2)
+    if (y := lib.quick_matmul(x2, w2)) is None:
+        y = _product(x2, w2) if x2.ndim == w2.ndim == 2 else _batched(x2, w2)
     shape = (
         y.shape[:-2] + (y.shape[-2:-1] if x.ndim > 1 else ()) + (y.shape[-1:] if w.ndim > 1 else ())
     )
