@@ -48,6 +48,8 @@
 #define v_times_gauss TN(v_times_gauss)
 #define v_gauss_tail TN(v_gauss_tail)
 #define v_is_integer TN(v_is_integer)
+#define v_pow_special TN(v_pow_special)
+#define v_pow_short TN(v_pow_short)
 #define v_quarters TN(v_quarters)
 #define v_sin_near TN(v_sin_near)
 #define v_cos_near TN(v_cos_near)
@@ -1005,33 +1007,68 @@ static inline M v_is_integer(V x)
     return v_eq(v_round(x), x);
 }
 
-/* v_pow: max ulp f32 1.0, f64 1.0; range all */
-static inline V v_pow(V x, V y)
+/* x^y for an exponent of -1, 1/2, 1, 2 or 3, which needs no logarithm; *distance is that of y from
+ * the nearest of these. */
+static ALWAYS_INLINE V v_pow_short(V x, V y, V *distance)
 {
-    const V a = v_abs(x);
-    V log_lo, lo;
-    V log_hi = v_log_two(a, &log_lo);
-    log_hi = v_select(v_eq(a, K(0)), K(-INFINITY), v_select(v_lt(a, K(INFINITY)), log_hi, a));
-    /* No logarithm but 0 is so near 0 that a larger exponent makes a difference. */
-    const V large = K(T_BITS == 32 ? 0x1p+64 : 0x1p+128);
-    const V exponent = v_min(large, v_max(-large, y));
-    const V hi = v_two_product(exponent, log_hi, &lo);
-    lo = v_fma(exponent, log_lo, lo);
-    /* Where the power overflows or vanishes, lo may be nan. */
-    lo = v_select(v_lt(v_abs(hi), K(-2 * EXP_LOWEST)), lo, K(0));
+    V lo;
+    const V square = v_two_product(x, x, &lo), rough = square * x;
+    const V exact = v_fma(square, x, lo * x);
+    const V cube = v_select(v_lt(v_abs(rough), K(INFINITY)), exact, rough); /* lo may be nan */
+    const V root = v_select(v_eq(x, K(-INFINITY)), K(INFINITY), v_sqrt(x + K(0)));
+    V z = v_select(v_eq(y, K(0.5)), root, v_select(v_eq(y, K(-1)), K(1) / x, x));
+    z = v_select(v_eq(y, K(3)), cube, v_select(v_eq(y, K(2)), square, z));
+    const V one_or_two = v_min(v_abs(y - K(1)), v_abs(y - K(2)));
+    const V others = v_min(v_abs(y - K(0.5)), v_min(v_abs(y + K(1)), v_abs(y - K(3))));
+    *distance = v_min(one_or_two, others);
+    return z;
+}
 
-    V shifted, w;
-    const V cut = v_min(K(EXP_HIGHEST), v_max(K(EXP_LOWEST), hi));
-    const V r = v_exp_split(cut, lo, &shifted, &w);
-    V z = v_ldexp(K(1) + (r + w), shifted);
-
+/* x^y for all x and y, given z = |x|^y where both are finite and not 0 */
+static ALWAYS_INLINE V v_pow_special(V x, V y, V z)
+{
+    const V a = v_abs(x), grows = v_select(v_eq(a, K(0)), -y, y);
+    const V limit = v_select(v_lt(grows, K(0)), K(0), v_select(v_lt(K(0), grows), K(INFINITY), y));
+    z = v_select(v_eq(a, K(0)), limit, v_select(v_eq(a, K(INFINITY)), limit, z));
     /* Negative x: the sign of an odd power; no real power unless y is an integer. */
     const V odd = v_select(v_is_integer(y), v_select(v_is_integer(y * K(0.5)), K(1), K(-1)), K(1));
     z = v_select(v_lt(v_copysign(K(1), x), K(0)), v_copysign(z, odd), z);
     const V negative = v_select(v_is_integer(y), z, K(NAN));
     z = v_select(v_lt(x, K(0)), v_select(v_lt(K(-INFINITY), x), negative, z), z);
+    z = v_select(v_eq(x, x), z, x);
     /* 1^y and x^0 are 1, even for nan. */
     return v_select(v_eq(x, K(1)), K(1), v_select(v_eq(y, K(0)), K(1), z));
+}
+
+/* v_pow: max ulp f32 1.1, f64 1.1; range all */
+static inline V v_pow(V x, V y)
+{
+    /* Squares and the like are common, and all exponents are often one.  Those that v_pow_short
+     * knows are among the numbers of two binary digits. */
+    const M brief = v_eq((V)((VU)y << (T_BITS - MANTISSA_BITS + 1)), K(0));
+    V z = x, distance = y;
+    if (v_any(brief)) {
+        z = v_pow_short(x, y, &distance);
+        if (v_all(v_eq(distance, K(0))))
+            return z;
+    }
+    /* No logarithm but 0 is so near 0 that a larger exponent makes a difference; nor does what is
+     * lost of an exponential that over- or underflows. */
+    const V large = K(T_BITS == 32 ? 0x1p+64 : 0x1p+128);
+    V log_lo, lo, shifted, w;
+    const V log_hi = v_log_two(v_abs(x), &log_lo);
+    const V exponent = v_min(large, v_max(-large, y));
+    const V hi = v_two_product(exponent, log_hi, &lo);
+    lo = v_min(K(0x1p-8), v_max(K(-0x1p-8), v_fma(exponent, log_lo, lo)));
+    const V cut = v_min(K(EXP_HIGHEST), v_max(K(EXP_LOWEST), hi));
+    const V r = v_exp_split(cut, lo, &shifted, &w);
+    V power = v_ldexp(K(1) + (r + w), shifted);
+    /* x positive and finite, y finite */
+    const V most = v_select(v_lt(x, K(INFINITY)), K(INFINITY), K(0));
+    const M ordinary = v_lt(v_abs(y), v_select(v_lt(K(0), x), most, K(0)));
+    if (!v_all(ordinary))
+        power = v_pow_special(x, y, power);
+    return v_any(brief) ? v_select(v_eq(distance, K(0)), z, power) : power;
 }
 
 /* ---- by the C library, one element after the other -------------------------- */

@@ -59,6 +59,7 @@
 #define v_swap TN(v_swap)
 #define v_select TN(v_select)
 #define v_any TN(v_any)
+#define v_all TN(v_all)
 #define v_bits TN(v_bits)
 #define v_lt TN(v_lt)
 #define v_le TN(v_le)
@@ -213,7 +214,8 @@ static inline V v_first_n(V x, int64_t n)
 
 /* ---- compare, choose ------------------------------------------------------ */
 /* A comparison with nan is false, but v_ne, which is true.
- * v_select(m, x, y): x where m, y elsewhere.  v_any(m): whether m holds somewhere.
+ * v_select(m, x, y): x where m, y elsewhere.  v_any(m), v_all(m): whether m holds somewhere,
+ * everywhere.
  * v_bits(m): bit i is whether it holds in lane i.
  * v_min and v_max return y where either is nan, and y for max(+0, -0) as the
  * hardware does: put the operand whose nan must pass second. */
@@ -237,6 +239,7 @@ static inline M v_eq(V x, V y) { return TGA_CMP(x, y, _CMP_EQ_OQ); }
 static inline M v_ne(V x, V y) { return TGA_CMP(x, y, _CMP_NEQ_UQ); }
 static inline V v_select(M m, V x, V y) { return MM(mask_blend)(m, y, x); }
 static inline int v_any(M m) { return m != 0; }
+static inline int v_all(M m) { return m == (M)((1u << VL) - 1); }
 static inline unsigned v_bits(M m) { return m; }
 
 #elif VBYTES == 32
@@ -248,6 +251,7 @@ static inline M v_eq(V x, V y) { return MM(cmp)(x, y, _CMP_EQ_OQ); }
 static inline M v_ne(V x, V y) { return MM(cmp)(x, y, _CMP_NEQ_UQ); }
 static inline V v_select(M m, V x, V y) { return MM(blendv)(y, x, m); }
 static inline int v_any(M m) { return MM(movemask)(m) != 0; }
+static inline int v_all(M m) { return MM(movemask)(m) == (1 << VL) - 1; }
 static inline unsigned v_bits(M m) { return (unsigned)MM(movemask)(m); }
 
 #elif defined(__x86_64__)
@@ -259,6 +263,7 @@ static inline M v_eq(V x, V y) { return MM(cmpeq)(x, y); }
 static inline M v_ne(V x, V y) { return MM(cmpneq)(x, y); }
 static inline V v_select(M m, V x, V y) { return MM(or)(MM(and)(m, x), MM(andnot)(m, y)); }
 static inline int v_any(M m) { return MM(movemask)(m) != 0; }
+static inline int v_all(M m) { return MM(movemask)(m) == (1 << VL) - 1; }
 static inline unsigned v_bits(M m) { return (unsigned)MM(movemask)(m); }
 
 #else
@@ -275,6 +280,13 @@ static inline int v_any(M m)
     for (int i = 0; i < VL; i++)
         any |= m[i];
     return any != 0;
+}
+static inline int v_all(M m)
+{
+    I all = -1;
+    for (int i = 0; i < VL; i++)
+        all &= m[i];
+    return all != 0;
 }
 static inline unsigned v_bits(M m)
 {

@@ -328,6 +328,7 @@ def test_pow(dtype):
     y[::7] = np.round(y[::7])
     x[1::7] = 1 + rng.uniform(-1e-3, 1e-3, x[1::7].size)
     y[1::7] = rng.uniform(-1e5, 1e5, x[1::7].size)
+    y[2::7] = rng.choice([-2.0, -1.0, -0.5, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0], x[2::7].size)
     with np.errstate(over="ignore"):
         x, y = x.astype(dtype), y.astype(dtype)
     x, y = x[np.isfinite(y)], y[np.isfinite(y)]
@@ -335,6 +336,19 @@ def test_pow(dtype):
     for name in ISAS:
         with tga.use_isa(name):
             check_ulps("pow", dtype, x, binary(op, x, y), exact, op.max_ulp)
+
+
+@pytest.mark.parametrize("y", [-1.0, 0.5, 1.0, 2.0, 3.0, 2.5])
+def test_power_does_not_depend_on_other_exponents(y, isa, dtype):
+    """Some exponents take a short way if all of a vector do; the bits are those of the long one."""
+    rng = np.random.default_rng(14)
+    x = rng.uniform(0.1, 9.0, 67).astype(dtype)
+    alone = binary(tga.pow, x, np.array([y], dtype))
+    mixed = np.where(np.arange(67) % 2, y, rng.uniform(-3, 3, 67)).astype(dtype)
+    assert same_bits(binary(tga.pow, x, mixed)[1::2], alone[1::2])
+    if y in (-1.0, 0.5, 1.0, 2.0):
+        shorter = {-1.0: 1 / x, 0.5: np.sqrt(x), 1.0: x, 2.0: x * x}[y]
+        assert same_bits(alone, shorter.astype(dtype))
 
 
 def test_pow_of_special_points(isa, dtype):
