@@ -306,7 +306,7 @@ class _Statement:
             yield from self._initialisers(function)
         elif "=" in words and words[1:2] in (["."], ["->"]):
             return  # a field of a struct: a size, or an address
-        elif "=" in words and declared.get(words[0]) not in ("int64_t",):
+        elif "=" in words[:-1] and declared.get(words[0]) not in ("int64_t",):
             equals = words.index("=")
             begin = self.tokens[equals + 1].start()
             is_value = declared.get(words[0]) in ("V", "T") or words[0] == "gx"
