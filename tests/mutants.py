@@ -342,6 +342,7 @@ def report(outcome):
     name = {"python": "Python", "c": "C"}
     groups = {"killed": [], "invalid": [], "explained": [], "survived": []}
     stale = []
+    unnoticed = {m.signature for m, result in outcome if result in (None, NOT_EXECUTED)}
     for mutant, result in outcome:
         is_known = mutant.signature in known
         if result in (None, NOT_EXECUTED):
@@ -350,7 +351,8 @@ def report(outcome):
             groups["invalid"].append((mutant, result))
         else:
             groups["killed"].append((mutant, result))
-            stale += [(mutant, result)] if is_known else []
+            if is_known and mutant.signature not in unnoticed:  # the same may stand in two places
+                stale.append((mutant, result))
     parts = []
     for language in ("python", "c"):
         total = sum(m.language == language for m, _ in outcome)

@@ -40,7 +40,7 @@ EXCHANGED = {"v_min": "v_max", "v_max": "v_min"}
 NEGATED = re.compile(r"v_(exp|abs|sign|sigmoid|tanh|erf|gauss)\w*$")
 # Their arguments are addresses.
 OPAQUE = re.compile(r"v_load\w*$|v_store\w*$|load$|tga_(?!gemm$)\w+$")
-OPAQUE_TEMPLATE = re.compile(r"TN\((pool_load|pool_split|max_pool_place)\)")
+OPAQUE_TEMPLATE = re.compile(r"TN\((pool_load|pool_split|max_pool_place|load_some)\)")
 
 
 @dataclass
@@ -291,7 +291,7 @@ class _Statement:
             yield function, comma + 1, ends[0], True
         elif words[:4] == ["TN", "(", "store", ")"]:  # (stream, where, what, ...)
             yield function, self._commas(depth=1)[1] + 1, self._commas(depth=1)[2], True
-        elif words[0] == "TN" and words[2] == "pool_store":  # (where, what, how many)
+        elif words[0] == "TN" and words[2] in ("pool_store", "store_some"):  # (where, what, n)
             yield function, self._commas(depth=1)[0] + 1, self._commas(depth=1)[1], True
         elif words[0] == "TN" and "=" not in words and words[2] != "pool_split":
             yield function, self.tokens[0].start(), self.end, False
