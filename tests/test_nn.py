@@ -42,6 +42,20 @@ def test_modes_reach_every_module():
     assert net[2][0].calls.item() == 1.0
 
 
+def test_modules_that_refer_to_each_other():
+    class Part(nn.Module):
+        def __init__(self, whole=None):
+            self.weight = nn.Parameter([1.0])
+            self.whole = whole
+            self.part = None if whole else Part(self)
+
+    net = Part()
+    assert [path for path, _ in net.modules()] == ["", "part"]
+    assert [name for name, _ in net.named_parameters()] == ["weight", "part.weight"]
+    assert list(net.state_dict()) == ["weight", "part.weight"]
+    assert repr(net).split() == ["Part(", "(part):", "Part(", "(whole):", "...", ")", ")"]
+
+
 def test_evaluating_puts_back_the_modes_it_found():
     net = small_net()
     net[2].eval()

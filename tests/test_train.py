@@ -796,6 +796,26 @@ def test_checkpoint_of_something_else(tmp_path):
         run_fit(small_net(), 2, resume=path)
 
 
+def test_resume_with_other_metrics(tmp_path):
+    path, table = tmp_path / "run.npz", tmp_path / "table.csv"
+    callbacks = [train.Checkpoint(path), train.CSVLog(table)]
+    run_fit(small_net(), 2, callbacks=[callbacks[0]])
+    net = small_net()
+    before = bits(net)
+    words = "has loss, accuracy, but no val_loss, val_accuracy: go on with the metrics"
+    with pytest.raises(ValueError, match=words):
+        run_fit(net, 3, validation_split=0.5, resume=path)
+    assert bits(net) == before
+    stop = train.EarlyStopping("accuracy")
+    with pytest.raises(ValueError, match="nothing is known of 'accuracy'"):
+        run_fit(net, 3, metrics=(), callbacks=[stop], resume=path)
+    history = run_fit(net, 3, metrics=(), callbacks=callbacks, resume=path)  # fewer are no harm
+    assert [len(values) for values in history.values()] == [3, 2]
+    assert [len(row) for row in history.rows()] == [3, 3, 2]
+    assert [line.count(",") for line in table.read_text().split()] == [2] * 4
+    assert table.read_text().split()[-1].endswith(",")
+
+
 def test_checkpoints_that_lack_something(tmp_path):
     """One line says what, and the model is as it was."""
     path, broken = tmp_path / "run.npz", tmp_path / "broken.npz"

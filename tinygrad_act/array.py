@@ -3,7 +3,7 @@
 An array is memory, a pointer into it, a shape and strides.  Views (transposes,
 slices, broadcasts) share the memory and cost nothing.  There is no derivative
 here: arrays are the plain values that kernels read and write.  Rules of calculus
-may be written on them with the usual operators (see ``op.Value``).
+may be written on them with the usual operators (see ``formula.Value``).
 
 Memory goes back when its last holder is gone: an array, a view of it, or a NumPy
 array that shares it.

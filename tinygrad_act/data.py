@@ -432,6 +432,14 @@ def checked_rows(name, data):
     return data, counts.pop()
 
 
+def end_of_first(owner, name, rows, share):
+    """How many of the rows are in the first part, if the second has `share` of them; >= 1 each."""
+    share = number(owner, name, share)
+    if not 0 < share < 1 or not 0 < round(rows * share) < rows:
+        raise ValueError(f"{owner}: a {name} of {share} of {rows} rows leaves nothing for one part")
+    return rows - round(rows * share)
+
+
 def split(data, share, seed=0):
     """Part the rows at random: the first part, and one with `share` of the rows.
 
@@ -453,11 +461,8 @@ def split(data, share, seed=0):
     ((7, 2), (3, 1))
     """
     data, rows = checked_rows("split", data)
-    share = number("split", "share", share)
-    if not 0 < share < 1 or not 0 < round(rows * share) < rows:
-        raise ValueError(f"split: a share of {share} of {rows} rows leaves nothing for one part")
+    end = end_of_first("split", "share", rows, share)
     order = permutation(rows, seed).numpy()
-    end = rows - round(rows * share)
     ((*first,),) = _batches(data, rows, rows, order[:end])
     ((*second,),) = _batches(data, rows, rows, order[end:])
     return tuple(first), tuple(second)

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from . import checkpoint, optim
 from .arguments import flag, function, number, whole
-from .data import batches, check_batch_size, checked_rows, permutation
+from .data import batches, check_batch_size, checked_rows, end_of_first, permutation
 from .graph import no_grad
 from .nn import Module, evaluating
+from .nn.module import keeping_modes
 from .ops.random import default_generator
 from .recorder import CaptureError
 from .replay import ReplayMismatch
@@ -46,9 +47,12 @@ class History(dict):
             self.setdefault(name, []).append(float(value))
 
     def rows(self):
-        """The same by epochs: a list of dicts, with the number of the epoch from 1 on."""
+        """The same by epochs: a list of dicts, with the number of the epoch from 1 on.
+
+        What is not measured any more, since a training went on with fewer metrics, is left out.
+        """
         return [
-            {"epoch": i + 1, **{name: values[i] for name, values in self.items()}}
+            {"epoch": i + 1, **{name: of[i] for name, of in self.items() if i < len(of)}}
             for i in range(self.epochs)
         ]
 
@@ -56,8 +60,9 @@ class History(dict):
         """Write a table with a line for each epoch."""
         with open(path, "w", newline="") as file:
             table = csv.writer(file)
-            table.writerow(["epoch", *self])
-            table.writerows(row.values() for row in self.rows())
+            names = ["epoch", *self]
+            table.writerow(names)
+            table.writerows([row.get(name, "") for name in names] for row in self.rows())
 
 
 def accuracy(output, target):
@@ -227,13 +232,15 @@ def fit(
         return cost, *[_one_number(name, metric(y, t)) for name, metric in metrics.items()]
 
     run = Run(model, optimizer, epochs, callbacks)
+    names = ["loss", *metrics]  # of what is measured
     if resume is not None and Path(resume).exists():
-        run.load(resume)
+        validated = [] if validation_data is None else [f"val_{name}" for name in names]
+        run.load(resume, names + validated)
     with _training(model):
         for callback in run.callbacks:
             callback.begin(run)
         steps = math.ceil(len(kept) / batch_size)
-        report = _Report(run, progress, steps, ["loss", *metrics])
+        report = _Report(run, progress, steps, names)
         replayed = _Replayed(step, run, report) if replay else None
         while run.epoch < epochs and not run.stop:
             order = kept[permutation(len(kept), seed, run.epoch).numpy()]
@@ -244,7 +251,7 @@ def fit(
                 replayed = None
                 results = _by_python(step, optimizer, data, batch_size, order, rates, report)
             sizes = [min(batch_size, len(order) - i * batch_size) for i in range(steps)]
-            values = _means(["loss", *metrics], results, sizes)
+            values = _means(names, results, sizes)
             if validation_data is not None:
                 values |= _validate(model, evaluate, validation_data, held_out, batch_size, metrics)
             run.epoch += 1
@@ -263,13 +270,9 @@ def _training(model):
     if model.training:  # then parts of it that are in evaluation mode shall stay so
         yield
         return
-    modes = [(one, one.training) for _, one in model.modules()]
-    model.train()
-    try:
+    with keeping_modes(model):
+        model.train()
         yield
-    finally:
-        for one, training in modes:
-            one.training = training
 
 
 def _checked_pair(name, data):
@@ -316,11 +319,8 @@ def _hold_out(rows, share, seed):
 
     if share is None:
         return numpy.arange(rows), None
-    share = number("fit", "validation_split", share)
-    if not 0 < share < 1 or not 0 < round(rows * share) < rows:
-        raise ValueError(f"fit: a validation_split of {share} of {rows} rows leaves nothing")
+    end = end_of_first("fit", "validation_split", rows, share)
     order = permutation(rows, seed, epoch=-1).numpy()
-    end = rows - round(rows * share)
     return numpy.sort(order[:end]), numpy.sort(order[end:])
 
 
@@ -464,14 +464,21 @@ class Run:
         }
         checkpoint.save(path, state)
 
-    def load(self, path):
+    def load(self, path, names=()):
         """Go on from what `save` wrote.
+
+        Parameters
+        ----------
+        path : str or path
+        names : sequence of str
+            What will be measured after each epoch.  Default: nothing.
 
         Raises
         ------
         ValueError
-            If it is the checkpoint of another model or optimizer, or lacks something: both are
-            then as they were.  The callbacks need not be those of the checkpoint.
+            If it is the checkpoint of another model or optimizer, or lacks something, such as
+            one of `names`: both are then as they were.  The callbacks need not be those of the
+            checkpoint.
         """
         state = checkpoint.load(path)
         no_checkpoint = f"fit: {path} is no checkpoint of a training"
@@ -485,6 +492,11 @@ class Run:
             raise ValueError(f"{no_checkpoint}: {error}") from None
         if lengths or not isinstance(epoch, int) or epoch < 0:
             raise ValueError(f"{no_checkpoint}: its history is not of {epoch} epochs")
+        if history and (missing := [name for name in names if name not in history]):
+            raise ValueError(
+                f"fit: the history of {path} has {', '.join(history)}, but no "
+                f"{', '.join(missing)}: go on with the metrics it was begun with"
+            )
         before = self.model.state_dict(), self.optimizer.state_dict()
         try:
             self.model.load_state_dict(state["model"])
@@ -620,7 +632,7 @@ def _sign(monitor, mode):
 
 
 def _monitored(owner, run, name):
-    if name not in run.history:
+    if len(run.history.get(name, ())) < run.history.epochs:
         raise ValueError(
             f"{owner}: nothing is known of {name!r}; the history has {', '.join(run.history)}"
         )

@@ -1,6 +1,7 @@
 """Module: a part of a network, made of parameters and of other modules."""
 
 from contextlib import contextmanager
+from reprlib import recursive_repr
 
 from ..creation import zeros
 from ..graph import no_grad
@@ -120,19 +121,22 @@ class Module:
         return self._named(Buffer)
 
     def _named(self, kind):
-        found = {}
-        self._collect(kind, "", found)
-        return [(name, tensor) for tensor, name in found.items()]
+        found, visited = {}, set()
 
-    def _collect(self, kind, prefix, found):
-        children = []
-        for name, value in _members(vars(self)):
-            if isinstance(value, kind):
-                found.setdefault(value, prefix + name)
-            elif isinstance(value, Module):
-                children.append((name, value))
-        for name, child in children:
-            child._collect(kind, f"{prefix}{name}.", found)
+        def visit(module, prefix):
+            visited.add(module)
+            children = []
+            for name, value in _members(vars(module)):
+                if isinstance(value, kind):
+                    found.setdefault(value, prefix + name)
+                elif isinstance(value, Module):
+                    children.append((name, value))
+            for name, child in children:
+                if child not in visited:
+                    visit(child, f"{prefix}{name}.")
+
+        visit(self, "")
+        return [(name, tensor) for tensor, name in found.items()]
 
     def parameters(self):
         """All parameters, each once: a list of Parameter."""
@@ -240,6 +244,7 @@ class Module:
             self(*inputs)
         return _table(rows.values(), sum(p.size for p in self.parameters()))
 
+    @recursive_repr()  # of modules that refer to each other, each is written once
     def __repr__(self):
         inside = "".join(
             "\n  " + f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.children()
@@ -250,8 +255,15 @@ class Module:
 @contextmanager
 def evaluating(module):
     """``with evaluating(net): ...`` calls it as after training, and puts its modes back."""
+    with keeping_modes(module):
+        module.eval()
+        yield
+
+
+@contextmanager
+def keeping_modes(module):
+    """Whether it and all below it are training may change inside, and is put back after."""
     modes = [(one, one.training) for _, one in module.modules()]
-    module.eval()
     try:
         yield
     finally:
