@@ -374,6 +374,15 @@ def test_listing():
     assert cost["bytes"] > 0
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("make", [lambda x: x.sum(), lambda x: x.T * x.T], ids=["sum", "strided"])
+def test_cost_counts_elements(make, dtype):
+    x = tga.ones(10, 10, dtype=dtype)
+    step = capture(lambda: make(x))
+    step()
+    assert step.plan.cost()["flops"] == 100
+
+
 def test_memory_is_reused():
     """Of a chain of 100 ops, a few buffers are alive at a time."""
 

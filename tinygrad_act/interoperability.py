@@ -36,7 +36,9 @@ def array_ufunc(ufunc, method, inputs, kwargs):
         raise _no_such_op(name)
     if kwargs:
         if "out" in kwargs:
-            raise TypeError(f"{name}: a result cannot be written to an array; write y = {name}(x)")
+            raise TypeError(
+                f"{name}: a result cannot be written to an array; write y = {name}(...)"
+            )
         raise TypeError(f"{name}: {', '.join(kwargs)} cannot be given for Tensors")
     return op(*inputs)
 

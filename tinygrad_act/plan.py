@@ -9,6 +9,7 @@ import struct
 from itertools import pairwise
 
 from . import kernels
+from .dtype import DTYPES
 
 lib = kernels.lib
 
@@ -508,4 +509,7 @@ def _flops(instruction):
         return 2 * pixels * instruction["co"] * taps
     if "n" in parameters:
         return instruction["n"]
-    return sum(b.nbytes for b in instruction.writes()) // 4
+    read, written = instruction.reads(), instruction.writes()
+    seen = read - written if instruction.name == "tga_reduce" else written
+    itemsize = DTYPES[instruction["dtype"]].itemsize if "dtype" in parameters else 4
+    return sum(b.nbytes for b in seen) // itemsize
