@@ -208,12 +208,23 @@ typedef struct {
 } tga_conv_kernels;
 
 /* Pooling of one plane; see pool.tmpl.h. */
+#define TGA_POOL_TAPS 64 /* along an axis, where windows are taken in vectors */
+
 typedef struct {
-    void (*max_forward)(const tga_window *w, const void *x, void *y);
-    void (*max_backward)(const tga_window *w, const void *gy, const void *x, void *gx);
+    const tga_window *window;
+    int with_padding;
+    int64_t width;    /* of columns dealt out by their remainder by the stride, and a vector */
+    int64_t elements; /* of a plane laid out; 0 where windows are taken one by one */
+    int64_t offset[TGA_POOL_TAPS]; /* of what the first window of a row sees through each tap */
+} tga_pool;
+
+/* memory: two planes laid out, and two rows of the result, each and a vector */
+typedef struct {
+    void (*max_forward)(const tga_pool *g, void *memory, const void *x, void *y);
+    void (*max_backward)(const tga_pool *g, void *memory, const void *gy, const void *x, void *gx);
     void (*max_index)(const tga_window *w, const void *x, int64_t *index);
-    void (*avg_forward)(const tga_window *w, int with_padding, const void *x, void *y);
-    void (*avg_backward)(const tga_window *w, int with_padding, const void *gy, void *gx);
+    void (*avg_forward)(const tga_pool *g, void *memory, const void *x, void *y);
+    void (*avg_backward)(const tga_pool *g, void *memory, const void *gy, void *gx);
 } tga_pool_kernels;
 
 /* One set to mean 0 and variance 1; see standardize.tmpl.h. */

@@ -1,86 +1,117 @@
 /* pool.c: pooling: each plane, a channel of an image, by itself; threads over the planes. */
 #include "kernels.h"
 
-#define GRAIN 32768 /* elements worth a thread */
+#define GRAIN 32768      /* elements worth a thread */
+#define MOST_STRIDE 8    /* of windows that are taken in vectors */
+#define LEAST_COLUMNS 4  /* of their result */
+#define MOST_LANES 16    /* of a vector */
 
 enum pooling { MAX_FORWARD, MAX_BACKWARD, MAX_INDEX, AVG_FORWARD, AVG_BACKWARD };
 
 typedef struct {
     enum pooling what;
+    tga_pool g;
     const tga_pool_kernels *kernels;
-    const tga_window *window;
-    int with_padding;
     int64_t in, out, size; /* elements of a plane, bytes of an element */
     const char *gy, *x;
     char *y;
+    _Atomic int status;
 } pool;
 
 static void planes_of(void *context, int64_t begin, int64_t end)
 {
-    const pool *c = context;
+    pool *c = context;
     const int64_t in = c->in * c->size, out = c->out * c->size;
+    const int64_t elements = 2 * (c->g.elements + c->g.window->out[1] + MOST_LANES);
+    void *memory = c->g.elements ? tga_alloc((size_t)(elements * c->size)) : NULL;
+    if (c->g.elements && !memory) {
+        c->status = TGA_NO_MEMORY;
+        return;
+    }
     for (int64_t i = begin; i < end; i++)
         switch (c->what) {
         case MAX_FORWARD:
-            c->kernels->max_forward(c->window, c->x + i * in, c->y + i * out);
+            c->kernels->max_forward(&c->g, memory, c->x + i * in, c->y + i * out);
             break;
         case MAX_BACKWARD:
-            c->kernels->max_backward(c->window, c->gy + i * out, c->x + i * in, c->y + i * in);
+            c->kernels->max_backward(&c->g, memory, c->gy + i * out, c->x + i * in, c->y + i * in);
             break;
         case MAX_INDEX:
-            c->kernels->max_index(c->window, c->x + i * in, (int64_t *)c->y + i * c->out);
+            c->kernels->max_index(c->g.window, c->x + i * in, (int64_t *)c->y + i * c->out);
             break;
         case AVG_FORWARD:
-            c->kernels->avg_forward(c->window, c->with_padding, c->x + i * in, c->y + i * out);
+            c->kernels->avg_forward(&c->g, memory, c->x + i * in, c->y + i * out);
             break;
         case AVG_BACKWARD:
-            c->kernels->avg_backward(c->window, c->with_padding, c->gy + i * out, c->y + i * in);
+            c->kernels->avg_backward(&c->g, memory, c->gy + i * out, c->y + i * in);
             break;
         }
+    tga_free(memory);
+}
+
+/* How a plane is laid out, if it is: see pool.tmpl.h. */
+static void lay_out(tga_pool *g)
+{
+    const tga_window *w = g->window;
+    const int64_t stride = w->stride[1], padded = w->in[1] + w->padding[1];
+    if (w->size[0] > TGA_POOL_TAPS || w->size[1] > TGA_POOL_TAPS || stride > MOST_STRIDE ||
+        w->out[1] < LEAST_COLUMNS)
+        return;
+    const int64_t seen = w->out[1] + (w->size[1] - 1) * w->dilation[1] / stride;
+    const int64_t there = (padded + stride - 1) / stride;
+    g->width = (seen > there ? seen : there) + MOST_LANES;
+    g->elements = w->in[0] * stride * g->width;
+    for (int64_t q = 0; q < w->size[1]; q++) {
+        const int64_t column = q * w->dilation[1];
+        g->offset[q] = column % stride * g->width + column / stride;
+    }
 }
 
 static int run(pool c, int dtype, int64_t planes)
 {
     if (dtype != TGA_FLOAT32 && dtype != TGA_FLOAT64)
         return TGA_NO_KERNEL;
+    const tga_window *w = c.g.window;
     c.kernels = &tga_kernels_current()->pool[dtype];
-    c.in = c.window->in[0] * c.window->in[1];
-    c.out = c.window->out[0] * c.window->out[1];
+    c.in = w->in[0] * w->in[1];
+    c.out = w->out[0] * w->out[1];
     c.size = (int64_t)tga_item_size(dtype);
+    if (c.what != MAX_INDEX)
+        lay_out(&c.g);
     tga_parallel(planes, 1 + GRAIN / (c.in + 1), planes_of, &c);
-    return TGA_OK;
+    return c.status;
 }
 
 int tga_max_pool_forward(int dtype, int64_t planes, const tga_window *window, const void *x,
                          void *y)
 {
-    return run((pool){.what = MAX_FORWARD, .window = window, .x = x, .y = y}, dtype, planes);
+    return run((pool){.what = MAX_FORWARD, .g.window = window, .x = x, .y = y}, dtype, planes);
 }
 
 int tga_max_pool_backward(int dtype, int64_t planes, const tga_window *window, const void *gy,
                           const void *x, void *gx)
 {
-    return run((pool){.what = MAX_BACKWARD, .window = window, .gy = gy, .x = x, .y = gx}, dtype,
+    return run((pool){.what = MAX_BACKWARD, .g.window = window, .gy = gy, .x = x, .y = gx}, dtype,
                planes);
 }
 
 int tga_max_pool_index(int dtype, int64_t planes, const tga_window *window, const void *x,
                        int64_t *index)
 {
-    return run((pool){.what = MAX_INDEX, .window = window, .x = x, .y = (char *)index}, dtype,
+    return run((pool){.what = MAX_INDEX, .g.window = window, .x = x, .y = (char *)index}, dtype,
                planes);
 }
 
 int tga_avg_pool_forward(int dtype, int64_t planes, const tga_window *window, int with_padding,
                          const void *x, void *y)
 {
-    return run((pool){.what = AVG_FORWARD, .window = window, .with_padding = with_padding, .x = x,
-                      .y = y}, dtype, planes);
+    return run((pool){.what = AVG_FORWARD, .g = {.window = window, .with_padding = with_padding},
+                      .x = x, .y = y}, dtype, planes);
 }
 
 int tga_avg_pool_backward(int dtype, int64_t planes, const tga_window *window, int with_padding,
                           const void *gy, void *gx)
 {
-    return run((pool){.what = AVG_BACKWARD, .window = window, .with_padding = with_padding,
+    return run((pool){.what = AVG_BACKWARD, .g = {.window = window, .with_padding = with_padding},
                       .gy = gy, .y = gx}, dtype, planes);
 }

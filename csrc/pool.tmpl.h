@@ -3,8 +3,15 @@
  *
  * Parameters: those of vec.h; math.tmpl.h gives v_maximum.
  *
- * The common case, windows of 2 x 2 side by side, is done in vectors.  Where several are
- * the largest, or nan, the first in reading order is chosen.
+ * The common case, windows of 2 x 2 side by side, is done by itself.  In others the windows of a
+ * row of the result take the lanes, one tap after the other.  For that a plane is laid out with
+ * an edge to its left and right, of what does not count, and its columns are dealt out by
+ * their remainder by the stride: then neighbours see, through the same tap, neighbours.
+ *
+ *     edge  0 1 2 3 4 5 6  edge     stride 2:   edge 1 3 5 edge ...  0 2 4 6 edge ...
+ *
+ * Where there are few columns, or strides are large, windows are taken one by one.  Where
+ * several elements are the largest, or nan, the first in reading order is chosen.
  */
 #ifndef TGA_POOL_TMPL_H
 #define TGA_POOL_TMPL_H
@@ -113,6 +120,60 @@ static ALWAYS_INLINE void TN(pool_split)(const T *x, int64_t row, int64_t n, V *
     }
 }
 
+/* ---- a plane laid out ------------------------------------------------------------------- */
+
+/* Tap (p, q) of window (i, 0) is here; that of the next window is the next element. */
+static ALWAYS_INLINE int64_t TN(pool_tap)(const tga_pool *g, pool_taps down, int64_t p, int64_t q)
+{
+    const tga_window *w = g->window;
+    return (down.begin + p * w->dilation[0]) * w->stride[1] * g->width + g->offset[q];
+}
+
+static void TN(pool_fill)(int64_t n, T value, T *to)
+{
+    for (int64_t i = 0; i < n; i += VL)
+        TN(store_some)(to + i, v_splat(value), n - i);
+}
+
+/* Column k of row i of a plane that is laid out is where this begins, and every stride-th
+ * after it follows. */
+static inline int64_t TN(pool_column)(const tga_pool *g, int64_t i, int64_t k)
+{
+    const int64_t stride = g->window->stride[1], place = k + g->window->padding[1];
+    return (i * stride + place % stride) * g->width + place / stride;
+}
+
+/* x: (in) -> laid: (in[0], stride, width) */
+static void TN(pool_lay_out)(const tga_pool *g, T edge, const T *x, T *laid)
+{
+    const int64_t stride = g->window->stride[1], columns = g->window->in[1];
+    TN(pool_fill)(g->elements, edge, laid);
+    for (int64_t i = 0; i < g->window->in[0]; i++, x += columns)
+        for (int64_t first = 0; first < stride && first < columns; first++) {
+            T *to = laid + TN(pool_column)(g, i, first);
+            if (stride == 1)
+                memcpy(to, x, (size_t)columns * sizeof(T));
+            else
+                for (int64_t k = first; k < columns; k += stride)
+                    *to++ = x[k];
+        }
+}
+
+/* The way back. */
+static void TN(pool_collect)(const tga_pool *g, const T *laid, T *x)
+{
+    const int64_t stride = g->window->stride[1], columns = g->window->in[1];
+    for (int64_t i = 0; i < g->window->in[0]; i++, x += columns)
+        for (int64_t first = 0; first < stride && first < columns; first++) {
+            const T *from = laid + TN(pool_column)(g, i, first);
+            if (stride == 1)
+                memcpy(x, from, (size_t)columns * sizeof(T));
+            else
+                for (int64_t k = first; k < columns; k += stride)
+                    x[k] = *from++;
+        }
+}
+
 /* ---- the largest ------------------------------------------------------------------------- */
 
 /* Where in the plane the largest element is that the window at (i, j) sees; -1 if none. */
@@ -131,8 +192,9 @@ static inline int64_t TN(max_pool_place)(const tga_window *w, const T *x, pool_t
 }
 
 /* x: (in), y: (out) */
-static void TN(max_pool_forward)(const tga_window *w, const void *px, void *py)
+static void TN(max_pool_forward)(const tga_pool *g, void *memory, const void *px, void *py)
 {
+    const tga_window *w = g->window;
     const T *x = px;
     T *y = py;
     if (pool_is_two_by_two(w)) {
@@ -143,6 +205,21 @@ static void TN(max_pool_forward)(const tga_window *w, const void *px, void *py)
                 TN(pool_store)(y + j, v_maximum(v_maximum(part[0], part[1]),
                                                 v_maximum(part[2], part[3])), w->out[1] - j);
             }
+        return;
+    }
+    if (g->elements) {
+        T *laid = memory;
+        TN(pool_lay_out)(g, (T)-INFINITY, x, laid);
+        for (int64_t i = 0; i < w->out[0]; i++, y += w->out[1]) {
+            const pool_taps down = pool_clip(w, 0, i);
+            for (int64_t j = 0; j < w->out[1]; j += VL) {
+                V least = K(INFINITY); /* of -x: v_maximum is made of v_minimum */
+                for (int64_t p = down.first; p < down.last; p++)
+                    for (int64_t q = 0; q < w->size[1]; q++)
+                        least = v_minimum(least, -v_load(laid + TN(pool_tap)(g, down, p, q) + j));
+                TN(store_some)(y + j, -least, w->out[1] - j);
+            }
+        }
         return;
     }
     for (int64_t i = 0; i < w->out[0]; i++) {
@@ -162,12 +239,76 @@ static void TN(max_pool_index)(const tga_window *w, const void *x, int64_t *inde
     }
 }
 
-/* gy: (out), x: (in), gx: (in) */
-static void TN(max_pool_backward)(const tga_window *w, const void *pgy, const void *px, void *pgx)
+/* Of row i of the windows, the tap that sees the largest: its number p * size[1] + q. */
+static inline void TN(max_pool_chosen)(const tga_pool *g, pool_taps down, const T *x,
+                                       const T *first_inside, T *chosen)
 {
+    const int64_t size = g->window->size[1];
+    for (int64_t j = 0; j < g->window->out[1]; j += VL) {
+        V best = K(-INFINITY);
+        V tap = v_load(first_inside + j) + v_splat((T)(down.first * size));
+        for (int64_t p = down.first; p < down.last; p++)
+            for (int64_t q = 0; q < size; q++) {
+                const V seen = v_load(x + TN(pool_tap)(g, down, p, q) + j);
+                tap = v_select(v_gt(seen, best), v_splat((T)(p * size + q)), tap);
+                best = v_max(seen, best);
+            }
+        v_store(chosen + j, tap);
+    }
+}
+
+/* Without nan.  An element gets what windows bring to it in their order: those of a row that
+ * see it through later taps come first. */
+static void TN(max_pool_backward_lanes)(const tga_pool *g, T *memory, const T *gy, const T *x,
+                                        T *gx)
+{
+    const tga_window *w = g->window;
+    T *laid = memory, *sums = laid + g->elements, *chosen = sums + g->elements;
+    T *first_inside = chosen + w->out[1] + VL;
+    TN(pool_lay_out)(g, (T)-INFINITY, x, laid);
+    TN(pool_fill)(g->elements, 0, sums);
+    TN(pool_fill)(w->out[1] + VL, 0, first_inside);
+    for (int64_t j = 0; j < w->out[1]; j++)
+        first_inside[j] = (T)pool_clip(w, 1, j).first;
+    for (int64_t i = 0; i < w->out[0]; i++, gy += w->out[1]) {
+        const pool_taps down = pool_clip(w, 0, i);
+        TN(max_pool_chosen)(g, down, laid, first_inside, chosen);
+        for (int64_t q = w->size[1] - 1; q >= 0; q--)
+            for (int64_t p = down.first; p < down.last; p++) {
+                const V number = v_splat((T)(p * w->size[1] + q));
+                T *to = sums + TN(pool_tap)(g, down, p, q);
+                for (int64_t j = 0; j < w->out[1]; j += VL) {
+                    const V here = v_select(v_eq(v_load(chosen + j), number),
+                                            TN(pool_load)(gy + j, w->out[1] - j), K(0));
+                    v_store(to + j, v_load(to + j) + here);
+                }
+            }
+    }
+    TN(pool_collect)(g, sums, gx);
+}
+
+static inline int TN(has_nan)(int64_t n, const T *x)
+{
+    V some = K(0);
+    for (int64_t i = 0; i < n; i += VL) {
+        const V here = TN(load_some)(x + i, n - i);
+        some = v_select(v_ne(here, here), K(1), some);
+    }
+    return v_any(v_gt(some, K(0)));
+}
+
+/* gy: (out), x: (in), gx: (in) */
+static void TN(max_pool_backward)(const tga_pool *g, void *memory, const void *pgy, const void *px,
+                                  void *pgx)
+{
+    const tga_window *w = g->window;
     const T *gy = pgy, *x = px;
     T *gx = pgx;
     if (!pool_is_two_by_two(w)) {
+        if (g->elements && !TN(has_nan)(w->in[0] * w->in[1], x)) {
+            TN(max_pool_backward_lanes)(g, memory, gy, x, gx);
+            return;
+        }
         memset(gx, 0, (size_t)(w->in[0] * w->in[1]) * sizeof(T));
         for (int64_t i = 0; i < w->out[0]; i++) {
             const pool_taps down = pool_clip(w, 0, i);
@@ -180,20 +321,21 @@ static void TN(max_pool_backward)(const tga_window *w, const void *pgy, const vo
     for (int64_t i = 0; i < w->out[0]; i++, x += 2 * row, gx += 2 * row, gy += columns) {
         for (int64_t j = 0; j < columns; j += VL) {
             const int64_t n = columns - j;
-            V part[4], g[4];
+            V part[4], share[4];
             TN(pool_split)(x + 2 * j, row, n, part);
             const V y = v_maximum(v_maximum(part[0], part[1]), v_maximum(part[2], part[3]));
             V rest = TN(pool_load)(gy + j, n); /* what no element has taken yet */
             for (int p = 0; p < 4; p++) {
                 const V is = v_select(v_eq(part[p], y), K(1), v_select(v_ne(part[p], part[p]),
                                                                      K(1), K(0)));
-                g[p] = v_select(v_gt(is, K(0)), rest, K(0));
+                share[p] = v_select(v_gt(is, K(0)), rest, K(0));
                 rest = v_select(v_gt(is, K(0)), K(0), rest);
             }
             for (int p = 0; p < 2; p++) {
                 T *to = gx + p * row + 2 * j;
-                TN(pool_store)(to, POOL_SHUFFLE(g[2 * p], g[2 * p + 1], POOL_LOW), 2 * n);
-                TN(pool_store)(to + VL, POOL_SHUFFLE(g[2 * p], g[2 * p + 1], POOL_HIGH),
+                TN(pool_store)(to, POOL_SHUFFLE(share[2 * p], share[2 * p + 1], POOL_LOW),
+                               2 * n);
+                TN(pool_store)(to + VL, POOL_SHUFFLE(share[2 * p], share[2 * p + 1], POOL_HIGH),
                                2 * n - VL);
             }
         }
@@ -206,12 +348,45 @@ static void TN(max_pool_backward)(const tga_window *w, const void *pgy, const vo
 
 /* ---- the mean ---------------------------------------------------------------------------- */
 
-/* x: (in), y: (out) */
-static void TN(avg_pool_forward)(const tga_window *w, int with_padding, const void *px, void *py)
+/* Of the windows of a row, how many columns count: (out[1]) and a vector, never 0 */
+static inline void TN(avg_pool_columns)(const tga_pool *g, T *columns)
 {
+    const int64_t out = g->window->out[1];
+    TN(pool_fill)(out + VL, 1, columns);
+    for (int64_t j = 0; j < out; j++)
+        columns[j] = (T)pool_count(g->window, 1, j, g->with_padding);
+}
+
+static void TN(avg_pool_forward_lanes)(const tga_pool *g, T *memory, const T *x, T *y)
+{
+    const tga_window *w = g->window;
+    T *laid = memory, *columns = laid + g->elements;
+    TN(pool_lay_out)(g, 0, x, laid);
+    TN(avg_pool_columns)(g, columns);
+    for (int64_t i = 0; i < w->out[0]; i++, y += w->out[1]) {
+        const pool_taps down = pool_clip(w, 0, i);
+        const V rows = v_splat((T)pool_count(w, 0, i, g->with_padding));
+        for (int64_t j = 0; j < w->out[1]; j += VL) {
+            V sum = K(0);
+            for (int64_t p = down.first; p < down.last; p++)
+                for (int64_t q = 0; q < w->size[1]; q++)
+                    sum = sum + v_load(laid + TN(pool_tap)(g, down, p, q) + j);
+            TN(store_some)(y + j, sum / (rows * v_load(columns + j)), w->out[1] - j);
+        }
+    }
+}
+
+/* x: (in), y: (out) */
+static void TN(avg_pool_forward)(const tga_pool *g, void *memory, const void *px, void *py)
+{
+    const tga_window *w = g->window;
     const T *x = px;
     T *y = py;
     const int quick = pool_is_two_by_two(w);
+    if (!quick && g->elements) {
+        TN(avg_pool_forward_lanes)(g, memory, x, y);
+        return;
+    }
     for (int64_t i = 0; i < w->out[0]; i++) {
         if (quick) {
             for (int64_t j = 0; j < w->out[1]; j += VL) {
@@ -224,30 +399,57 @@ static void TN(avg_pool_forward)(const tga_window *w, int with_padding, const vo
             continue;
         }
         const pool_taps down = pool_clip(w, 0, i);
-        const int64_t rows = pool_count(w, 0, i, with_padding);
+        const int64_t rows = pool_count(w, 0, i, g->with_padding);
         for (int64_t j = 0; j < w->out[1]; j++) {
             const pool_taps across = pool_clip(w, 1, j);
             T sum = 0;
             for (int64_t p = down.first; p < down.last; p++)
                 for (int64_t q = across.first; q < across.last; q++)
                     sum += x[(down.begin + p) * w->in[1] + across.begin + q];
-            *y++ = sum / (T)(rows * pool_count(w, 1, j, with_padding));
+            *y++ = sum / (T)(rows * pool_count(w, 1, j, g->with_padding));
         }
     }
 }
 
-/* gy: (out), gx: (in) */
-static void TN(avg_pool_backward)(const tga_window *w, int with_padding, const void *pgy, void *pgx)
+/* An element gets its sum in the order that max_pool_backward_lanes has. */
+static void TN(avg_pool_backward_lanes)(const tga_pool *g, T *memory, const T *gy, T *gx)
 {
+    const tga_window *w = g->window;
+    T *sums = memory, *columns = sums + g->elements, *share = columns + w->out[1] + VL;
+    TN(pool_fill)(g->elements, 0, sums);
+    TN(avg_pool_columns)(g, columns);
+    for (int64_t i = 0; i < w->out[0]; i++, gy += w->out[1]) {
+        const pool_taps down = pool_clip(w, 0, i);
+        const V rows = v_splat((T)pool_count(w, 0, i, g->with_padding));
+        for (int64_t j = 0; j < w->out[1]; j += VL)
+            v_store(share + j, TN(pool_load)(gy + j, w->out[1] - j) / (rows * v_load(columns + j)));
+        for (int64_t q = w->size[1] - 1; q >= 0; q--)
+            for (int64_t p = down.first; p < down.last; p++) {
+                T *to = sums + TN(pool_tap)(g, down, p, q);
+                for (int64_t j = 0; j < w->out[1]; j += VL)
+                    v_store(to + j, v_load(to + j) + v_load(share + j));
+            }
+    }
+    TN(pool_collect)(g, sums, gx);
+}
+
+/* gy: (out), gx: (in) */
+static void TN(avg_pool_backward)(const tga_pool *g, void *memory, const void *pgy, void *pgx)
+{
+    const tga_window *w = g->window;
     const T *gy = pgy;
     T *gx = pgx;
+    if (g->elements) {
+        TN(avg_pool_backward_lanes)(g, memory, gy, gx);
+        return;
+    }
     memset(gx, 0, (size_t)(w->in[0] * w->in[1]) * sizeof(T));
     for (int64_t i = 0; i < w->out[0]; i++) {
         const pool_taps down = pool_clip(w, 0, i);
-        const int64_t rows = pool_count(w, 0, i, with_padding);
+        const int64_t rows = pool_count(w, 0, i, g->with_padding);
         for (int64_t j = 0; j < w->out[1]; j++) {
             const pool_taps across = pool_clip(w, 1, j);
-            const T share = *gy++ / (T)(rows * pool_count(w, 1, j, with_padding));
+            const T share = *gy++ / (T)(rows * pool_count(w, 1, j, g->with_padding));
             for (int64_t p = down.first; p < down.last; p++)
                 for (int64_t q = across.first; q < across.last; q++)
                     gx[(down.begin + p) * w->in[1] + across.begin + q] += share;
