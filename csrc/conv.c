@@ -264,11 +264,21 @@ static int begin(product *c, int dtype, int64_t n, int64_t groups, const tga_win
     return *taps ? TGA_OK : TGA_NO_MEMORY;
 }
 
+/* Each channel by itself, with a window of its own: left to depthwise.c. */
+static bool is_depthwise(int64_t groups, int64_t ci, int64_t co)
+{
+    return groups > 1 && ci == groups && co == groups;
+}
+
 int tga_conv_forward(int dtype, int64_t n, int64_t groups, int64_t ci, int64_t co,
                      const tga_window *window, const void *x, const void *w, const void *b, void *y)
 {
     const tga_window flat = flattened(window);
     window = &flat;
+    int done = TGA_OK;
+    if (is_depthwise(groups, ci, co) &&
+        tga_depthwise(dtype, n, groups, window, x, w, b, y, &done))
+        return done;
     tga_conv_tap *taps;
     product c = {.image = x, .w = w, .bias = b, .y = y};
     const int status = begin(&c, dtype, n, groups, window, &taps);
@@ -297,6 +307,10 @@ int tga_conv_backward_x(int dtype, int64_t n, int64_t groups, int64_t ci, int64_
 {
     const tga_window flat = flattened(window);
     window = &flat;
+    int done = TGA_OK;
+    if (is_depthwise(groups, ci, co) &&
+        tga_depthwise_backward_x(dtype, n, groups, window, gy, w, b, gx, &done))
+        return done;
     tga_conv_tap *taps;
     product c = {.image = gy, .w = w, .bias = b};
     const int status = begin(&c, dtype, n, groups, window, &taps);
@@ -489,6 +503,10 @@ int tga_conv_backward_w(int dtype, int64_t n, int64_t groups, int64_t ci, int64_
         return TGA_NO_KERNEL;
     const tga_window flat = flattened(window);
     window = &flat;
+    int done = TGA_OK;
+    if (is_depthwise(groups, ci, co) &&
+        tga_depthwise_backward_w(dtype, n, groups, window, gy, x, gw, gb, &done))
+        return done;
     weights c = {.x = x, .gy = gy, .gw = gw, .gb = gb, .n = n, .groups = groups,
                  .window = window};
     tga_conv_weights *g = &c.g;

@@ -41,20 +41,27 @@ static int is_legal(int64_t i, int64_t lowest, int64_t length)
     return (uint64_t)i - (uint64_t)lowest < (uint64_t)length - (uint64_t)lowest;
 }
 
+/* The same without a comparison, for which old vectors have no instruction: the highest bit is
+ * set if i is not legal.  lowest <= 0 <= length, so of the two differences one is negative. */
+static uint64_t is_wrong(int64_t i, int64_t lowest, int64_t length)
+{
+    return ((uint64_t)i - (uint64_t)lowest) | ((uint64_t)length - 1 - (uint64_t)i);
+}
+
 static int64_t from_front(int64_t i, int64_t length) { return i < 0 ? i + length : i; }
 
 /* Whether n indices, `step` apart, are legal. */
 static int run_is_legal(int64_t n, const int64_t *index, int64_t step, int64_t lowest,
                         int64_t length)
 {
-    int legal = 1;
+    uint64_t wrong = 0;
     if (step == 1)
         for (int64_t k = 0; k < n; k++)
-            legal &= is_legal(index[k], lowest, length);
+            wrong |= is_wrong(index[k], lowest, length);
     else
         for (int64_t k = 0; k < n; k++)
-            legal &= is_legal(index[k * step], lowest, length);
-    return legal;
+            wrong |= is_wrong(index[k * step], lowest, length);
+    return wrong >> 63 == 0;
 }
 
 /* Whether every index is legal; those that repeat, with stride 0, are looked at once. */
@@ -64,6 +71,8 @@ static int all_legal(const grid *g, const int64_t *index, int64_t lowest, int64_
     int legal = 1;
     if (elements(g) == 0)
         return 1;
+    if (inner == 1 && g->index[0] == g->count * g->index[1]) /* one after the other */
+        return run_is_legal(outer * g->count, index, g->index[1], lowest, length);
     for (int64_t o = 0; o < outer; o++)
         if (inner == 1)
             legal &= run_is_legal(g->count, index + o * g->index[0], g->index[1], lowest, length);
@@ -87,9 +96,9 @@ typedef struct {
 /* Elements as wide as `bits`: a run along one axis, each from its own place; and rows number
  * begin ... end - 1 of y, where a row is all that has the same o and j. */
 #define GATHER(bits)                                                                               \
-    static void gather_run_##bits(int64_t n, int64_t length, const int64_t *index,                 \
-                                  int64_t index_step, const char *x, int64_t place_step,           \
-                                  int64_t x_step, char *y, int64_t y_step)                         \
+    static inline __attribute__((always_inline)) void gather_run_##bits(                           \
+        int64_t n, int64_t length, const int64_t *index, int64_t index_step, const char *x,        \
+        int64_t place_step, int64_t x_step, char *y, int64_t y_step)                               \
     {                                                                                              \
         const int64_t size = bits / 8;                                                             \
         if (index_step == 1 && place_step == 1 && x_step == 0 && y_step == 1) { /* mostly */       \

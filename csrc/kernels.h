@@ -208,7 +208,8 @@ typedef struct {
 } tga_conv_kernels;
 
 /* Pooling of one plane; see pool.tmpl.h. */
-#define TGA_POOL_TAPS 64 /* along an axis, where windows are taken in vectors */
+#define TGA_MOST_LANES 16 /* of a vector */
+#define TGA_POOL_TAPS 64  /* along an axis, where windows are taken in vectors */
 
 typedef struct {
     const tga_window *window;
@@ -226,6 +227,28 @@ typedef struct {
     void (*avg_forward)(const tga_pool *g, void *memory, const void *x, void *y);
     void (*avg_backward)(const tga_pool *g, void *memory, const void *gy, void *gx);
 } tga_pool_kernels;
+
+/* pool.c: how a plane is laid out for a window, to be set in g beside it. */
+void tga_pool_lay_out(tga_pool *g);
+
+/* Convolution of one channel with a window of its own; see depthwise.tmpl.h. */
+#define TGA_DEPTHWISE_TAPS 49
+
+typedef struct {
+    void (*forward)(const tga_pool *g, int turned, void *memory, const void *x, const void *w,
+                    const void *bias, void *y);
+    void (*backward_w)(const tga_pool *g, void *memory, int64_t images, int64_t channels,
+                       const void *gy, const void *x, void *sums);
+} tga_depthwise_kernels;
+
+/* depthwise.c: the entry points of convolution where each channel has a window of its own, if that
+ * is one for them: then *status is set. */
+int tga_depthwise(int dtype, int64_t n, int64_t channels, const tga_window *window, const void *x,
+                  const void *w, const void *b, void *y, int *status);
+int tga_depthwise_backward_x(int dtype, int64_t n, int64_t channels, const tga_window *window,
+                             const void *gy, const void *w, const void *b, void *gx, int *status);
+int tga_depthwise_backward_w(int dtype, int64_t n, int64_t channels, const tga_window *window,
+                             const void *gy, const void *x, void *gw, void *gb, int *status);
 
 /* One set to mean 0 and variance 1; see standardize.tmpl.h. */
 typedef struct {
@@ -272,6 +295,7 @@ typedef struct {
     tga_gemm_kernels gemm[2];
     tga_conv_kernels conv[2];
     tga_pool_kernels pool[2];
+    tga_depthwise_kernels depthwise[2];
     tga_standardize_kernels standardize[2];
     tga_random_fn *random_uniform[2], *random_normal[2];
 } tga_kernels;

@@ -48,6 +48,7 @@ TARGET_ON(TARGET)
 #include "gemm.tmpl.h"
 #include "conv.tmpl.h"
 #include "pool.tmpl.h"
+#include "depthwise.tmpl.h"
 #include "standardize.tmpl.h"
 #include "small.tmpl.h"
 #undef T_BITS
@@ -65,6 +66,7 @@ TARGET_ON(TARGET)
 #include "gemm.tmpl.h"
 #include "conv.tmpl.h"
 #include "pool.tmpl.h"
+#include "depthwise.tmpl.h"
 #include "standardize.tmpl.h"
 #include "small.tmpl.h"
 #include "random.tmpl.h" /* once: it serves both dtypes */
@@ -144,6 +146,8 @@ const tga_kernels TGA_PASTE(tga_kernels, ISA) = {
     .gemm = {GEMM_TABLE(f32), GEMM_TABLE(f64)},
     .conv = {CONV_TABLE(f32), CONV_TABLE(f64)},
     .pool = {POOL_TABLE(f32), POOL_TABLE(f64)},
+    .depthwise = {{depthwise_forward_f32, depthwise_backward_w_f32},
+                  {depthwise_forward_f64, depthwise_backward_w_f64}},
     .standardize = {STANDARDIZE_TABLE(f32), STANDARDIZE_TABLE(f64)},
     .random_uniform = {random_uniform_f32, random_uniform_f64},
     .random_normal = {random_normal_f32, random_normal_f64},

@@ -1,10 +1,9 @@
 /* pool.c: pooling: each plane, a channel of an image, by itself; threads over the planes. */
 #include "kernels.h"
 
-#define GRAIN 32768      /* elements worth a thread */
-#define MOST_STRIDE 8    /* of windows that are taken in vectors */
-#define LEAST_COLUMNS 4  /* of their result */
-#define MOST_LANES 16    /* of a vector */
+#define GRAIN 32768     /* elements worth a thread */
+#define MOST_STRIDE 8   /* of windows that are taken in vectors */
+#define LEAST_COLUMNS 4 /* of their result */
 
 enum pooling { MAX_FORWARD, MAX_BACKWARD, MAX_INDEX, AVG_FORWARD, AVG_BACKWARD };
 
@@ -22,7 +21,7 @@ static void planes_of(void *context, int64_t begin, int64_t end)
 {
     pool *c = context;
     const int64_t in = c->in * c->size, out = c->out * c->size;
-    const int64_t elements = 2 * (c->g.elements + c->g.window->out[1] + MOST_LANES);
+    const int64_t elements = 2 * (c->g.elements + c->g.window->out[1] + TGA_MOST_LANES);
     void *memory = c->g.elements ? tga_alloc((size_t)(elements * c->size)) : NULL;
     if (c->g.elements && !memory) {
         c->status = TGA_NO_MEMORY;
@@ -49,8 +48,8 @@ static void planes_of(void *context, int64_t begin, int64_t end)
     tga_free(memory);
 }
 
-/* How a plane is laid out, if it is: see pool.tmpl.h. */
-static void lay_out(tga_pool *g)
+/* If it is laid out at all: see pool.tmpl.h. */
+void tga_pool_lay_out(tga_pool *g)
 {
     const tga_window *w = g->window;
     const int64_t stride = w->stride[1], padded = w->in[1] + w->padding[1];
@@ -59,7 +58,7 @@ static void lay_out(tga_pool *g)
         return;
     const int64_t seen = w->out[1] + (w->size[1] - 1) * w->dilation[1] / stride;
     const int64_t there = (padded + stride - 1) / stride;
-    g->width = (seen > there ? seen : there) + MOST_LANES;
+    g->width = (seen > there ? seen : there) + TGA_MOST_LANES;
     g->elements = w->in[0] * stride * g->width;
     for (int64_t q = 0; q < w->size[1]; q++) {
         const int64_t column = q * w->dilation[1];
@@ -77,7 +76,7 @@ static int run(pool c, int dtype, int64_t planes)
     c.out = w->out[0] * w->out[1];
     c.size = (int64_t)tga_item_size(dtype);
     if (c.what != MAX_INDEX)
-        lay_out(&c.g);
+        tga_pool_lay_out(&c.g);
     tga_parallel(planes, 1 + GRAIN / (c.in + 1), planes_of, &c);
     return c.status;
 }

@@ -23,6 +23,9 @@ SHAPES = {
     "strides beyond the window": (1, 2, 3, 1, (9, 13), (1, 2), (3, 4), 0, 1),
     "gaps": (1, 2, 3, 1, (12, 36), (3, 2), (1, 2), (2, 1), (2, 5)),
     "groups": (2, 6, 9, 3, (8, 9), (2, 2), 1, 1, 1),
+    "depthwise": (18, 5, 5, 5, (6, 37), (3, 3), 1, 1, 1),
+    "depthwise with strides": (2, 3, 3, 3, (8, 41), (3, 2), (1, 2), 1, (1, 3)),
+    "depthwise, cropped": (2, 3, 3, 3, (8, 9), (3, 3), 1, ((1, -2), (0, -1)), 1),
     "one to one": (1, 70, 20, 1, (5, 7), (1, 1), 1, 0, 1),
     "as large as the image": (2, 3, 4, 1, (6, 5), (6, 5), 1, 0, 1),
     "one column": (2, 1, 2, 1, (40, 1), (3, 1), 1, (1, 0), 1),
@@ -225,13 +228,23 @@ def test_infinity_stays_where_it_is_seen(dtype, isa):
     assert (np.isnan(gx.numpy()[0, 0]) == touched).all()
 
 
-@pytest.mark.parametrize("channels", [(1, 1), (2, 3), (8, 8), (40, 70)], ids=str)
+def test_infinity_meets_no_lane_that_is_empty(dtype, isa):
+    """A depthwise window's tap sums what it sees, not what its row of lanes reaches over."""
+    x = np.zeros((1, 2, 3, 20), dtype)
+    x[0, :, 1, 18:] = np.inf
+    w = Tensor(np.zeros((2, 1, 1, 3), dtype), requires_grad=True)
+    (gw,) = grad(tga.conv2d(Tensor(x), w, groups=2).sum(), w)
+    np.testing.assert_array_equal(gw.numpy()[:, 0, 0], [[0, np.inf, np.inf]] * 2)
+
+
+@pytest.mark.parametrize("channels", [(1, 1), (2, 3), (8, 8), (40, 70), "depthwise"], ids=str)
 def test_an_infinite_weight_does_not_meet_the_padding(channels, dtype, isa):
     """What is beyond the border is no number, so that nothing is 0 times infinity there."""
-    inputs, outputs = channels
+    inputs, outputs = (5, 5) if channels == "depthwise" else channels
+    groups = 5 if channels == "depthwise" else 1
     x = Tensor(np.ones((2, inputs, 5, 6), dtype), requires_grad=True)
-    w = Tensor(np.full((outputs, inputs, 3, 3), np.inf, dtype))
-    y = tga.conv2d(x, w, padding=1)
+    w = Tensor(np.full((outputs, inputs // groups, 3, 3), np.inf, dtype))
+    y = tga.conv2d(x, w, padding=1, groups=groups)
     assert np.isposinf(y.numpy()).all()
     (gx,) = grad(y, x, Tensor(np.ones(y.shape, dtype)))
     assert np.isposinf(gx.numpy()).all()
@@ -241,7 +254,8 @@ def test_an_infinite_weight_does_not_meet_the_padding(channels, dtype, isa):
 def test_nothing_beyond_the_operands_is_touched(isa, dtype):
     def work(report):
         pages = [GuardedPage(8) for _ in range(4)]
-        for name in ("plain", "padded", "strides", "groups", "one column", "cropped"):
+        cases = ("plain", "padded", "strides", "groups", "one column", "cropped")
+        for name in (*cases, "depthwise with strides", "depthwise, cropped"):
             case = Case(*SHAPES[name])
             for place in ("at_end", "at_start"):
                 report(f"{name} {place}")

@@ -15,6 +15,9 @@ WINDOWS = {
     "2 x 2, odd": ((7, 75), 2, None, 0, 1),
     "2 x 2, narrow": ((4, 3), 2, None, 0, 1),
     "overlapping": ((9, 13), 3, 2, 1, 1),
+    "neighbours": ((6, 37), 3, 1, 1, 1),
+    "rows of several vectors": ((7, 79), (3, 4), (1, 2), (1, 2), (2, 1)),
+    "strides": ((7, 90), 3, 5, 1, 1),
     "lopsided": ((8, 11), (2, 3), (1, 2), (1, 0), 1),
     "gaps": ((9, 10), (2, 3), (2, 1), 1, (3, 2)),
     "whole": ((5, 6), (5, 6), None, 0, 1),
@@ -71,7 +74,7 @@ def test_largest(name, values, dtype, isa):
     np.testing.assert_array_equal(by_rule.numpy(), g_expected)
 
 
-@pytest.mark.parametrize("name", [name for name in WINDOWS if name != "gaps"])
+@pytest.mark.parametrize("name", [name for name in WINDOWS if WINDOWS[name][4] == 1])
 @pytest.mark.parametrize("include", [False, True])
 def test_mean(name, include, dtype, isa):
     image, size, stride, padding, dilation = WINDOWS[name]

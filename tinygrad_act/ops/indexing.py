@@ -7,6 +7,7 @@ brought to a view and one `take` (see `resolve`).
 In all of them an index counts from the end where it is negative, and is int64 or uint8.
 """
 
+from functools import lru_cache
 from itertools import pairwise
 from math import prod
 
@@ -97,20 +98,27 @@ def _scatter(kernel, op, y, x, index, lowest, axis):
 # ---- whole slices of an axis ----------------------------------------------------------------
 
 
+@lru_cache(maxsize=2048, typed=True)
+def _plan_of_take(op, shape, strides, grid, index_shape, axis):
+    """The result's shape and size, and the layout for C; strides and grid: x as three axes."""
+    axis = normalized_axis(axis, len(shape), op)
+    outer, _, inner = grid
+    count = prod(index_shape)
+    result = (*shape[:axis], *index_shape, *shape[axis + 1 :])
+    walk = kernels.layout((outer, count, inner), (count * inner, inner, 1), strides, (0, 1, 0))
+    return result, prod(result), walk
+
+
 def _take(op, x, index, axis, wraps=True):
     if axis is None:
         x, axis = reshape_view(x, (x.size,)), 0
     axis = normalized_axis(axis, x.ndim, op)
     index = _as_integers(index, op)
     grid = _as_grid(x, axis)
-    outer, length, inner = grid.shape
-    count = index.size
+    length = grid.shape[1]
     lowest = -length if wraps else 0
-    shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
-    y = empty(shape, x.dtype, prod(shape))
-    walk = kernels.layout(
-        (outer, count, inner), (count * inner, inner, 1), strides_of(grid), (0, 1, 0)
-    )
+    shape, size, walk = _plan_of_take(op, x.shape, strides_of(grid), grid.shape, index.shape, axis)
+    y = empty(shape, x.dtype, size)
     places = kernels.as_int64(index.data)
     status = lib.tga_gather(x.dtype.code, walk, lowest, length, grid.data, places, y.data)
     if status:
@@ -308,16 +316,45 @@ def _corner(x, shape, axis):
     return index_view(x, tuple(slice(None if i == axis else n) for i, n in enumerate(shape)))
 
 
+def _step_of(shape, strides):
+    """The stride of neighbouring axes walked as one; None if they cannot be."""
+    n, step = 1, 0
+    for length, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if length != 1:
+            if n > 1 and stride != n * step:
+                return None
+            step = stride if n == 1 else step
+            n *= length
+    return step
+
+
+@lru_cache(maxsize=2048, typed=True)
+def _plan_of_gather(op, name, shape, strides, index_shape, axis):
+    """The axis, and the layout for C of arrays like the index and of what it can reach of one of
+    `shape`; None if that is no view of three axes.
+    """
+    axis = _check_gather(op, name, shape, index_shape, axis)
+    outer = _step_of(index_shape[:axis], strides[:axis])
+    inner = _step_of(index_shape[axis + 1 :], strides[axis + 1 :])
+    if outer is None or inner is None:
+        return axis, None
+    grid = (prod(index_shape[:axis]), index_shape[axis], prod(index_shape[axis + 1 :]))
+    own = contiguous_strides(grid)
+    return axis, kernels.layout(grid, own, (outer, strides[axis], inner), own)
+
+
 def _gather(x, index, axis):
     _refuse_other_order("gather", axis)
-    axis = _check_gather("gather", "x", x.shape, index.shape, axis)
+    axis, shape = normalized_axis(axis, x.ndim, "gather"), index.shape
+    axis, walk = _plan_of_gather("gather", "x", x.shape, strides_of(x), shape, axis)
     index = _as_integers(index, "gather")
-    grid, places = _as_grid(_corner(x, index.shape, axis), axis), _as_grid(index, axis)
-    length = grid.shape[1]
-    y = empty(index.shape, x.dtype, index.size)
-    walk = kernels.layout(places.shape, strides_of(places), strides_of(grid), strides_of(places))
+    if walk is None:
+        x = contiguous(_corner(x, shape, axis))
+        _, walk = _plan_of_gather("gather", "x", x.shape, strides_of(x), shape, axis)
+    length = x.shape[axis]
+    y = empty(shape, x.dtype, index.size)
     pointer = kernels.as_int64(index.data)
-    status = lib.tga_gather(x.dtype.code, walk, -length, length, grid.data, pointer, y.data)
+    status = lib.tga_gather(x.dtype.code, walk, -length, length, x.data, pointer, y.data)
     if status:
         _refuse_index(status, "gather", index, -length, length, axis)
     return y
@@ -370,13 +407,23 @@ gather = general(
 
 def _add_along(op, y, index, source, axis):
     """y[..., index, ...] += source, in place, element by element."""
-    axis = _check_gather(op, "x", y.shape, index.shape, axis)
+    axis = normalized_axis(axis, y.ndim, op)
+    axis, walk = _plan_of_gather(op, "x", y.shape, strides_of(y), index.shape, axis)
     if source.shape != index.shape:
         raise ValueError(
             f"{op}: what is added has shape {source.shape} but the index {index.shape}: "
             f"they must be equal"
         )
     index = _as_integers(index, op)
+    if walk is not None:
+        source, length = contiguous(source), y.shape[axis]
+        places = kernels.as_int64(index.data)
+        status = lib.tga_scatter_add(
+            y.dtype.code, walk, -length, length, source.data, places, y.data
+        )
+        if status:
+            _refuse_index(status, op, index, -length, length, axis)
+        return y
     target = _corner(y, index.shape, axis)
     source, places = _as_grid(source, axis), _as_grid(index, axis)
     _scatter(lib.tga_scatter_add, op, target, source, places, -y.shape[axis], axis)

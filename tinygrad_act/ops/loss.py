@@ -72,7 +72,8 @@ class ElementwiseLoss(General):
     `max_ulp` bounds the error of the value of one element, `dx_ulp` or `dx_abs` (absolute)
     that of its derivative.  There may be one attribute, for which `legal` says in words and
     as a function which values it may have; `distance` tells how far (x, t) is from where a
-    derivative jumps, for the tests to keep away from there.
+    derivative jumps, for the tests to keep away from there.  With ``symmetric=True``, which says
+    that f(x, t) is f(t, x), the kernel serves the gradient of t as well.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class ElementwiseLoss(General):
         attrs=None,
         legal=None,
         distance=None,
+        symmetric=False,
         conventions="",
     ):
         super().__init__(
@@ -108,6 +110,7 @@ class ElementwiseLoss(General):
         self.dx_ulp, self.dx_abs = dx_ulp, dx_abs
         self.legal = legal
         self.distance = distance
+        self.symmetric = symmetric
         self.domain = domain
         self.row = kernels.find("loss", name)
 
@@ -147,21 +150,28 @@ class ElementwiseLoss(General):
 
     def _fused(self, parents, gy, y, x, t, reduction, **attrs):
         a = self._number(attrs) if attrs else 0.0
-        if parents[1] is not None or reduction == "none" or a is None:
+        by_rules = parents[1] is not None and not self.symmetric
+        if by_rules or reduction == "none" or a is None:
             return [
                 parent and rule(gy, y, x, t, reduction, **attrs)
                 for parent, rule in zip(parents, self.vjp, strict=True)
             ]
         scale = _scale(reduction, x.size, self.name)
+        gx = parents[0] and self._gradient(gy, x, t, a, scale)
+        gt = parents[1] and self._gradient(gy, t, x, a, scale)
+        return gx, gt
+
+    def _gradient(self, gy, x, t, a, scale):
+        """That of x, by the kernel."""
         # the plain case, in C; else None
         if (gx := lib.quick_loss_backward(self.row, gy, x, t, a, scale)) is not None:
-            return gx, None
+            return gx
         x, t = contiguous(x), contiguous(t)
         gx = empty(x.shape, x.dtype, x.size)
         lib.tga_loss_backward(
             self.row, x.dtype.code, x.size, gy.data, x.data, t.data, a, scale, gx.data
         )
-        return gx, None
+        return gx
 
     def _sample(self, random):
         attrs = {
@@ -244,6 +254,7 @@ l1 = register(
         max_ulp={"float32": 0.5, "float64": 0.5},
         dx_ulp={"float32": 0, "float64": 0},
         distance=lambda x, t: abs(x - t),
+        symmetric=True,
         conventions="the derivative is 0 where x equals t, as that of abs at 0",
     )
 )
@@ -257,6 +268,7 @@ mse = register(
         domain=((-4.0, 4.0), (-4.0, 4.0)),
         max_ulp={"float32": 2.5, "float64": 2.5},
         dx_ulp={"float32": 0.5, "float64": 0.5},
+        symmetric=True,
     )
 )
 
@@ -276,6 +288,7 @@ huber = register(
         max_ulp={"float32": 2.5, "float64": 2.5},
         dx_ulp={"float32": 0.5, "float64": 0.5},
         distance=lambda x, t, delta: abs(abs(x - t) - delta),
+        symmetric=True,
         conventions="half the square up to delta, and beyond it straight on with slope delta",
     )
 )
@@ -294,6 +307,7 @@ smooth_l1 = register(
         max_ulp={"float32": 2.6, "float64": 2.6},
         dx_ulp={"float32": 1.0, "float64": 1.0},
         distance=lambda x, t, beta: abs(abs(x - t) - beta),
+        symmetric=True,
         conventions="huber with delta = beta, divided by beta; with beta = 0 it is l1",
     )
 )
