@@ -8,7 +8,7 @@
  *   GEMM_NV      vectors in a row, of the gemm micro-kernel's tile
  *   TARGET       the instruction set in the compiler's words, if it is not the
  *                baseline.  It is switched on here and not by a compiler flag,
- *                so that plain `cc -c csrc/?*.c` builds everything.
+ *                so that all files are compiled with the same flags.
  */
 #include <math.h>
 #include <stdint.h>

@@ -50,6 +50,9 @@ _new = object.__new__
 class Tensor:
     """An n-dimensional array that remembers how it was computed.
 
+    Where a method takes ``**wrong``, it has no such arguments: names that it does not know, such
+    as PyTorch's, are there to be refused with the right one.
+
     Parameters
     ----------
     data : number, nested lists or tuples of numbers, range, NumPy array, or Tensor
@@ -368,7 +371,7 @@ class Tensor:
             return
         seed = _seed(self, gradient, "backward", create_graph)
         if create_graph:
-            _run_recorded({self.node: seed}, retain_graph)
+            _run({self.node: seed}, retain_graph, recorded=True)
         else:
             _run({self.node: seed.array}, retain_graph)
 
@@ -1270,53 +1273,31 @@ def _seed(output, gradient, op, create_graph):
     return gradient
 
 
-def _run(seeds, retain_graph, found=None):
-    """Backward from `seeds`, Arrays: gradients, as Tensors, to the leaves, or to those in `found`.
+def _run(seeds, retain_graph, found=None, recorded=False):
+    """Backward from `seeds` (node -> Array; node -> Tensor if it shall be recorded in turn).
 
-    A tensor that is handed out shares its memory with no other: neither with the
-    gradient of another node (addition passes its own on to both operands), nor with
-    the seed.
+    Gradients go to the leaves' `grad`, or, if `found` is given, to its keys; as Tensors.  One
+    that is handed out shares its memory with no other: neither with the gradient of another node
+    (addition passes its own on to both operands), nor with the seed.
     """
     if kernels.recorder is not None:
         kernels.recorder.note_leaves(seeds)
-    taken = set(map(_memory_of_array, seeds.values()))
+    arrays = [seed.array if recorded else seed for seed in seeds.values()]
+    taken = set(map(_memory_of_array, arrays))
 
-    def own(array):
+    def own(gradient):
+        array = gradient.array if recorded else gradient
         if array.memory in taken or array.strides is not None:
-            array = convert(array, array.dtype)
-        taken.add(array.memory)
-        return _wrap(array, None)
-
-    def deliver(node, gradient):
-        if found is not None:
-            if node in found:
-                found[node] = own(gradient)
-            return gradient
-        while True:  # until no other thread has delivered meanwhile
-            before = node.grad
-            total = own(gradient if before is None else arith.add.forward(before.array, gradient))
-            if node.grad is before:
-                node.grad = total
-                return gradient
-
-    watched = found
-    if hooks.in_use:
-        watched, deliver = _shown_to_hooks(found, deliver, False)
-    graph.backward(seeds, _pull_back, deliver, retain_graph, watched, _add_to)
-
-
-def _run_recorded(seeds, retain_graph, found=None):
-    """The same, recorded in turn: seeds and gradients are Tensors."""
-    if kernels.recorder is not None:
-        kernels.recorder.note_leaves(seeds)
-    taken = {seed.array.memory for seed in seeds.values()}
-
-    def own(tensor):
-        if tensor.array.memory in taken or tensor.array.strides is not None:
-            tensor = tensor.clone()
+            gradient = gradient.clone() if recorded else convert(array, array.dtype)
+        tensor = gradient if recorded else _wrap(gradient, None)
         taken.add(tensor.array.memory)
         return tensor
 
+    def added(before, gradient):
+        if before is None:
+            return gradient
+        return before + gradient if recorded else arith.add.forward(before.array, gradient)
+
     def deliver(node, gradient):
         if found is not None:
             if node in found:
@@ -1324,16 +1305,19 @@ def _run_recorded(seeds, retain_graph, found=None):
             return gradient
         while True:  # until no other thread has delivered meanwhile
             before = node.grad
-            total = own(gradient if before is None else before + gradient)
+            total = own(added(before, gradient))
             if node.grad is before:
                 node.grad = total
                 return gradient
 
     watched = found
     if hooks.in_use:
-        watched, deliver = _shown_to_hooks(found, deliver, True)
-    retain_graph = True if retain_graph is None else retain_graph
-    graph.backward(seeds, _pull_back_recorded, deliver, retain_graph, watched)
+        watched, deliver = _shown_to_hooks(found, deliver, recorded)
+    if recorded:
+        retain_graph = True if retain_graph is None else retain_graph
+        graph.backward(seeds, _pull_back_recorded, deliver, retain_graph, watched)
+    else:
+        graph.backward(seeds, _pull_back, deliver, retain_graph, watched, _add_to)
 
 
 def _shown_to_hooks(found, deliver, create_graph):
@@ -1458,7 +1442,7 @@ def grad(
                 seed = _seed(y, gradient, "grad", create_graph)
                 seeds[y.node] = seeds[y.node] + seed if y.node in seeds else seed
         if create_graph:
-            _run_recorded(seeds, retain_graph, found)
+            _run(seeds, retain_graph, found, recorded=True)
         else:
             _run({node: seed.array for node, seed in seeds.items()}, retain_graph, found)
     gradients, handed_out = [], set()
