@@ -11,10 +11,10 @@ tensors are tested against: in float64 both give the same bits.
 4.0
 """
 
-from . import graph
+from . import graph, kernels
 from .dtype import float64
 from .formula import Value, evaluate, interpreter
-from .op import Binary, Elementwise, kernels, pair
+from .op import Binary, Elementwise, pair
 
 lib = kernels.lib
 

@@ -14,7 +14,7 @@ the C kernel on the array and writes down a `Node`.  ``y.backward()`` hands the 
 from operator import attrgetter
 
 from . import array as _array
-from . import graph, hooks
+from . import graph, hooks, kernels
 from .array import (
     Array,
     constant,
@@ -35,7 +35,7 @@ from .array import (
 )
 from .dtype import as_dtype, bool_, promote, uint8
 from .formula import interpreter
-from .op import array_of, kernels, number_dtype
+from .op import array_of, number_dtype
 from .ops import activation as act
 from .ops import arithmetic as arith
 from .ops import axis as along

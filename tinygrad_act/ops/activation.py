@@ -6,9 +6,10 @@ respect to y.
 
 from math import prod
 
+from .. import kernels
 from ..array import contiguous, empty, normalized_axis
 from ..formula import Constant
-from ..op import ACTIVATIONS, Attr, Tail, activation, general, kernels, needs_float
+from ..op import ACTIVATIONS, Attr, Tail, activation, general, needs_float
 from . import nested
 from .arithmetic import abs_, clamp, erf, exp, log, maximum, minimum, where
 from .reduction import sum_

@@ -5,7 +5,8 @@ In a rule, gz is the gradient of the result with respect to the output z.
 
 import math
 
-from ..array import Array, broadcast_shape, convert, empty
+from .. import kernels
+from ..array import Array, broadcast_shape, constant, convert, empty
 from ..dtype import bool_, float32, float64, promote
 from ..formula import Constant
 from ..op import (
@@ -13,10 +14,8 @@ from ..op import (
     array_of,
     binary,
     comparison,
-    constant,
     elementwise,
     general,
-    kernels,
     number_dtype,
     shape_of,
     unbroadcast,

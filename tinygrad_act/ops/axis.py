@@ -5,10 +5,11 @@ The axis is an integer, or None for all elements in C order, as if in one row.
 
 from math import prod
 
+from .. import kernels
 from ..array import contiguous, empty, normalized_axis
 from ..array import reshape as reshape_view
 from ..dtype import int64
-from ..op import composed, general, kernels, refuse_unknown, shape_of
+from ..op import composed, general, refuse_unknown, shape_of
 from . import nested
 from .indexing import gather
 from .reduction import product_before

@@ -14,8 +14,9 @@ than 0 at the bottom or right leaves rows or columns out.
 from functools import lru_cache
 from math import prod
 
+from .. import kernels
 from ..array import contiguous, empty, is_whole
-from ..op import General, kernels, needs_float, register
+from ..op import General, needs_float, register
 from . import nested
 from .absent import ComposedWithAbsent, GeneralWithAbsent
 from .reduction import sum_

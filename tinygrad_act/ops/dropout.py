@@ -7,9 +7,10 @@ networks from overfitting" (2014); alpha dropout: Klambauer, Unterthiner, Mayr, 
 
 from math import sqrt
 
+from .. import kernels
 from ..array import contiguous, empty
 from ..dtype import bool_
-from ..op import Attr, composed, general, kernels, needs_float
+from ..op import Attr, composed, general, needs_float
 from . import nested
 from .activation import identity
 from .random import default_generator

@@ -11,6 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 from math import prod
 
+from .. import kernels
 from ..array import (
     Array,
     broadcast_shape,
@@ -33,7 +34,7 @@ from ..array import expand as expand_view
 from ..array import permute as permute_view
 from ..array import reshape as reshape_view
 from ..dtype import as_dtype, bool_, float32, float64, int64, uint8
-from ..op import composed, general, kernels, shape_of
+from ..op import composed, general, shape_of
 from . import nested
 from .arithmetic import where
 from .shape import getitem, permute, reshape

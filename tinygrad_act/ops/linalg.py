@@ -2,6 +2,7 @@
 
 from math import prod
 
+from .. import kernels
 from ..array import (
     broadcast_shape,
     broadcast_strides,
@@ -10,7 +11,7 @@ from ..array import (
     strides_of,
 )
 from ..array import reshape as reshape_view
-from ..op import composed, general, kernels, needs_float, unbroadcast
+from ..op import composed, general, needs_float, unbroadcast
 from . import nested
 from .rearrange import diagonal
 from .reduction import sum_

@@ -7,6 +7,7 @@ element.  The mean of nothing is nan.
 
 from math import nan
 
+from .. import kernels
 from ..array import (
     Array,
     broadcast_shape,
@@ -20,7 +21,7 @@ from ..array import (
     is_whole,
 )
 from ..dtype import int64, uint8
-from ..op import Attr, General, evaluate, general, kernels, needs_float, pair, register, unbroadcast
+from ..op import Attr, General, evaluate, general, needs_float, pair, register, unbroadcast
 from . import nested
 from .activation import log_softmax, sigmoid, softmax
 from .arithmetic import abs_, exp, log, log1p, maximum, minimum, sign, sqrt, where

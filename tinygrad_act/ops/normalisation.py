@@ -7,6 +7,7 @@ channels of one image (Wu, He, "Group normalization", 2018).
 
 from math import prod
 
+from .. import kernels
 from ..array import (
     Array,
     contiguous,
@@ -17,7 +18,7 @@ from ..array import (
     is_numpy,
     mark_all_written,
 )
-from ..op import general, kernels, needs_float, register
+from ..op import general, needs_float, register
 from . import nested
 from .absent import ComposedWithAbsent
 from .arithmetic import sqrt

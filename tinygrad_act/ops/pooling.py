@@ -8,9 +8,10 @@ last window may reach beyond the image, as long as it begins inside.
 from functools import lru_cache
 from math import prod
 
+from .. import kernels
 from ..array import contiguous, empty, from_python
 from ..dtype import int64
-from ..op import composed, general, kernels, needs_float, shape_of
+from ..op import composed, general, needs_float, shape_of
 from . import nested
 from .convolution import conv_transpose2d, hashable, pair, reaches
 from .indexing import masked_fill, scatter_sum, take

@@ -10,10 +10,10 @@ import os
 import threading
 from math import prod
 
+from .. import kernels
 from ..array import checked_shape, copy_into, empty, index_view, mark_all_written, to_list
 from ..array import number as array_of_number
 from ..dtype import bool_, int64
-from ..op import kernels
 
 lib = kernels.lib
 

@@ -3,6 +3,7 @@
 from itertools import accumulate
 from math import prod
 
+from .. import kernels
 from ..array import (
     checked_shape,
     constant,
@@ -16,7 +17,7 @@ from ..array import diagonal as diagonal_view
 from ..array import reshape as reshape_view
 from ..dtype import int64
 from ..formula import interpreter_of
-from ..op import composed, general, kernels, refuse_unknown, shape_of
+from ..op import composed, general, refuse_unknown, shape_of
 from . import nested
 from .arithmetic import where
 from .indexing import index_array, index_sum, take, zeros

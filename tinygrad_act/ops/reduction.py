@@ -8,11 +8,12 @@ from functools import lru_cache
 from itertools import product
 from math import inf, nan, prod
 
+from .. import kernels
 from ..array import Array, contiguous, empty, normalized_axis, strides_of
 from ..array import permute as permute_view
 from ..array import reshape as view_reshaped
 from ..dtype import bool_, int64, uint8
-from ..op import evaluate, general, kernels, needs_float, shape_of
+from ..op import evaluate, general, needs_float, shape_of
 from . import nested
 from .arithmetic import abs_, exp, log, sign, sqrt, where
 from .shape import concat, expand, getitem, permute, reshape

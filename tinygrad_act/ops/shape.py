@@ -2,6 +2,7 @@
 
 from math import prod
 
+from .. import kernels
 from ..array import (
     broadcast_shape,
     checked_shape,
@@ -16,7 +17,7 @@ from ..array import expand as expand_view
 from ..array import permute as permute_view
 from ..array import reshape as reshape_view
 from ..dtype import promote
-from ..op import composed, general, kernels, shape_of, unbroadcast
+from ..op import composed, general, shape_of, unbroadcast
 from . import nested
 
 lib = kernels.lib

@@ -6,9 +6,10 @@ step, g its gradient, lr the learning rate and t the number of this step, from 1
 the update remembers of earlier steps begins with zeros.
 """
 
+from .. import kernels
 from ..array import contiguous, convert, copy_into, full, mark_all_written
 from ..dtype import float64
-from ..op import Attr, kernels
+from ..op import Attr
 from .arithmetic import sqrt
 
 lib = kernels.lib
