@@ -24,6 +24,7 @@ from tinygrad_act import kernels
 from tinygrad_act.formula import REGISTRY, Constant, Value, evaluate, interpreter
 from tinygrad_act.op import Attr, Binary, Elementwise, General
 from tinygrad_act.ops import nested
+from tinygrad_act.testing.strategies import kinks_of  # noqa: F401  (the tests take it from here)
 
 mp.dps = 60
 
@@ -41,11 +42,6 @@ LOSSES = [op for op in GENERAL if hasattr(op, "dx")]
 def by_name(op):
     """What pytest calls a test case about this op."""
     return op.name
-
-
-def kinks_of(op, attrs):
-    """Where the op's derivative jumps."""
-    return op.kinks(**attrs) if callable(op.kinks) else op.kinks
 
 
 # ---- formulas, read in arbitrary precision --------------------------------------------------
@@ -348,7 +344,7 @@ def tensor(x, dtype="float64", requires_grad=False):
     return tga.Tensor(x, dtype=dtype, requires_grad=requires_grad)
 
 
-def is_differentiable(x):
+def holds_floats(x):
     """Whether a sample's input is made of floats."""
     return all(type(item) is float for item in nested.flat(x))
 

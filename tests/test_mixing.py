@@ -19,8 +19,8 @@ from oracle import (
     GuardedPage,
     Rounded,
     by_name,
+    holds_floats,
     in_child,
-    is_differentiable,
     pointer,
     same_bits,
     tensor,
@@ -42,7 +42,7 @@ GRAIN = 32768  # more elements are worth a second thread
 
 def rounded(x):
     """Nested lists with every float as a Rounded."""
-    if not is_differentiable(x):
+    if not holds_floats(x):
         return x
     return nested.nest([Rounded(item) for item in nested.flat(x)], nested.shape(x))
 
