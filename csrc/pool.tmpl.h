@@ -28,9 +28,8 @@ static inline pool_taps pool_clip(const tga_window *w, int axis, int64_t o)
     pool_taps t = {o * w->stride[axis] - w->padding[axis], 0, w->size[axis]};
     if (t.begin < 0)
         t.first = (-t.begin + gap - 1) / gap;
-    const int64_t fit = (w->in[axis] - t.begin + gap - 1) / gap;
-    if (fit < t.last)
-        t.last = fit;
+    if (t.begin + (t.last - 1) * gap >= w->in[axis])
+        t.last = (w->in[axis] - t.begin + gap - 1) / gap;
     return t;
 }
 
@@ -143,19 +142,40 @@ static inline int64_t TN(pool_column)(const tga_pool *g, int64_t i, int64_t k)
     return (i * stride + place % stride) * g->width + place / stride;
 }
 
+/* A row and its edges, where the stride is 1.  Whole vectors may be stored: the width has room
+ * for one beyond the columns, and what comes later writes over it. */
+static ALWAYS_INLINE void TN(pool_lay_row)(const tga_pool *g, V edge, const T *x, T *to)
+{
+    const int64_t columns = g->window->in[1], padding = g->window->padding[1];
+    for (int64_t k = 0; k < padding; k += VL)
+        v_store(to + k, edge);
+    to += padding;
+    int64_t k = 0;
+    for (; k + VL <= columns; k += VL)
+        v_store(to + k, v_load(x + k));
+    if (k < columns) {
+        v_store(to + k, v_load_or(x + k, columns - k, edge));
+        k += VL;
+    }
+    for (; k < g->width - padding; k += VL)
+        TN(store_some)(to + k, edge, g->width - padding - k);
+}
+
 /* x: (in) -> laid: (in[0], stride, width) */
 static void TN(pool_lay_out)(const tga_pool *g, T edge, const T *x, T *laid)
 {
     const int64_t stride = g->window->stride[1], columns = g->window->in[1];
+    if (stride == 1) {
+        for (int64_t i = 0; i < g->window->in[0]; i++, x += columns, laid += g->width)
+            TN(pool_lay_row)(g, v_splat(edge), x, laid);
+        return;
+    }
     TN(pool_fill)(g->elements, edge, laid);
     for (int64_t i = 0; i < g->window->in[0]; i++, x += columns)
         for (int64_t first = 0; first < stride && first < columns; first++) {
             T *to = laid + TN(pool_column)(g, i, first);
-            if (stride == 1)
-                memcpy(to, x, (size_t)columns * sizeof(T));
-            else
-                for (int64_t k = first; k < columns; k += stride)
-                    *to++ = x[k];
+            for (int64_t k = first; k < columns; k += stride)
+                *to++ = x[k];
         }
 }
 
