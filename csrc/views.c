@@ -52,9 +52,9 @@ static PyObject *made(State *state, const Array *x, const View *view)
     const Py_ssize_t size = size_of(view);
     char *start = x->start + (size ? view->skip : 0) * (Py_ssize_t)tga_item_size(x->code);
     Py_ssize_t step = 1;
-    int in_order = 1; /* whether the elements of the view lie in C order */
+    int in_order = 1; /* whether the elements lie in C order: along 1 no stride is ever taken */
     for (Py_ssize_t i = view->ndim - 1; i >= 0; i--) {
-        in_order = in_order && view->strides[i] == step;
+        in_order = in_order && (view->shape[i] == 1 || view->strides[i] == step);
         step *= view->shape[i];
     }
     PyObject *shape = tga_tuple_of(view->shape, view->ndim);

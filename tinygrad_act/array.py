@@ -404,7 +404,9 @@ def item(x):
 
 def _view(x, shape, strides, size, skip=0):
     _check_axes(shape)
-    if strides == contiguous_strides(shape):
+    usual = contiguous_strides(shape)
+    # along an axis of length 1 no stride is ever taken
+    if all(n == 1 or a == b for n, a, b in zip(shape, strides, usual, strict=True)):
         strides = None
     return lib.array_view(x, shape, strides, size, skip if size else 0)
 
