@@ -802,7 +802,7 @@ def test_resume_with_other_metrics(tmp_path):
     run_fit(small_net(), 2, callbacks=[callbacks[0]])
     net = small_net()
     before = bits(net)
-    words = "has loss, accuracy, but no val_loss, val_accuracy: go on with the metrics"
+    words = "has loss, accuracy, but no val_loss, val_accuracy: go on with metrics"
     with pytest.raises(ValueError, match=words):
         run_fit(net, 3, validation_split=0.5, resume=path)
     assert bits(net) == before
@@ -814,6 +814,10 @@ def test_resume_with_other_metrics(tmp_path):
     assert [len(row) for row in history.rows()] == [3, 3, 2]
     assert [line.count(",") for line in table.read_text().split()] == [2] * 4
     assert table.read_text().split()[-1].endswith(",")
+    history = run_fit(small_net(), 4, metrics=(), callbacks=callbacks[:1], resume=path)
+    assert {name: len(values) for name, values in history.items()} == {"loss": 4, "accuracy": 2}
+    with pytest.raises(ValueError, match="has loss, but no accuracy: go on with metrics that were"):
+        run_fit(net, 5, resume=path)  # its next value would stand at the third epoch
 
 
 def test_checkpoints_that_lack_something(tmp_path):

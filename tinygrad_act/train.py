@@ -487,15 +487,17 @@ class Run:
         try:
             ((key, drawn), epoch) = state["generator"].tolist(), state["epoch"].item()
             history = {name: one.tolist() for name, one in state.get("history", {}).items()}
-            lengths = {len(values) for values in history.values()} - {epoch}
+            lengths = {name: len(values) for name, values in history.items()}
         except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"{no_checkpoint}: {error}") from None
-        if lengths or not isinstance(epoch, int) or epoch < 0:
+        if not isinstance(epoch, int) or epoch < 0 or max(lengths.values(), default=epoch) != epoch:
             raise ValueError(f"{no_checkpoint}: its history is not of {epoch} epochs")
-        if history and (missing := [name for name in names if name not in history]):
+        # a metric may be given up; taken up later, its values would stand at earlier epochs
+        kept = [name for name in history if lengths[name] == epoch]
+        if history and (missing := [name for name in names if name not in kept]):
             raise ValueError(
-                f"fit: the history of {path} has {', '.join(history)}, but no "
-                f"{', '.join(missing)}: go on with the metrics it was begun with"
+                f"fit: the history of {path} has {', '.join(kept)}, but no "
+                f"{', '.join(missing)}: go on with metrics that were measured at every epoch"
             )
         before = self.model.state_dict(), self.optimizer.state_dict()
         try:
