@@ -744,6 +744,14 @@ def test_constants():
     assert tga.zeros(2, requires_grad=True).requires_grad
 
 
+@pytest.mark.parametrize("kind", [bool, np.bool_, np.array])
+def test_requires_grad_of_any_bool(kind):
+    x = Tensor([1.0], requires_grad=kind(True))
+    assert x.requires_grad is True
+    x.requires_grad = kind(False)
+    assert x.requires_grad is False and not tga.zeros(2, requires_grad=kind(False)).requires_grad
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

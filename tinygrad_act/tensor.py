@@ -134,7 +134,10 @@ class Tensor:
                 f"requires_grad: this tensor was computed, by {self.node.op.name}; "
                 f"use detach() for one without gradient"
             )
-        if not isinstance(wanted, (bool, int)):  # such as a dtype, which has another place
+        # NumPy's bools, too, but not, say, a dtype, which has another place
+        if not isinstance(wanted, bool) and not (
+            is_numpy(wanted) and wanted.ndim == 0 and wanted.dtype.kind == "b"
+        ):
             raise TypeError(f"requires_grad: must be True or False, not {wanted!r}")
         if wanted and not self.dtype.is_float:
             raise TypeError(
