@@ -320,6 +320,19 @@ def test_first_places_are_those_of_the_order(kind, isa):
                 assert same_bits(column, order[1, :, 0])
 
 
+def test_first_places_of_long_lines(isa):
+    """On both sides of the largest number that is selected rather than sorted, 128."""
+    rng = np.random.default_rng(9)
+    for n in (2047, 2048, 4096):
+        x = Tensor(rng.integers(0, 500, (2, n, 2)), dtype="float32")
+        for k in (127, 128, 129):
+            for largest in (False, True):
+                order = x.argsort(axis=1, descending=largest).numpy()[:, :k]
+                assert same_bits(tga.topk_index(x, k, 1, largest).numpy(), order), (n, k, largest)
+                column = tga.topk_index(x[1, :, 0], k, 0, largest).numpy()
+                assert same_bits(column, order[1, :, 0]), (n, k, largest)
+
+
 def test_gradients_go_back_to_where_the_values_came_from(dtype):
     gy = Tensor([1.0, 2.0, 4.0, 8.0], dtype=dtype)
     x = leaf([3.0, 1.0, 3.0, 2.0], dtype)
@@ -337,6 +350,11 @@ def test_topk(dtype):
     values, indices = tga.topk(x, 1, axis=0, largest=False)
     assert values.tolist() == [[0.0, 1.0, 3.0, -1.0]] and indices.tolist() == [[1, 0, 0, 1]]
     assert [one.shape for one in x.topk(0)] == [(2, 0), (2, 0)]
+    for k in (np.int64(1), np.uint8(1)):
+        values, indices = x.topk(k)
+        assert same_bits(values.numpy(), x.numpy()[[0, 1], [0, 1], None])
+        assert indices.tolist() == [[0], [1]]
+        assert tga.topk_index(x, k).tolist() == [[0], [1]]
 
 
 # ---- what is refused ------------------------------------------------------------------------
@@ -370,6 +388,8 @@ WHOLE = Tensor([1, 2, 3], dtype="int64")
         (lambda: X.topk(4), ValueError, ["topk", "4", "(2, 3)"]),
         (lambda: X.topk(-1), ValueError, ["topk", "-1"]),
         (lambda: X.topk(1.0), TypeError, ["topk", "1.0"]),
+        (lambda: X.topk(True), TypeError, ["topk", "True"]),
+        (lambda: X.topk(np.True_), TypeError, ["topk", "True"]),
         (lambda: X.topk(1, axis=5), ValueError, ["topk", "axis 5"]),
         (lambda: X.glu(), ValueError, ["glu", "axis 1", "(2, 3)"]),
         (lambda: X.glu(axis=3), ValueError, ["glu", "axis 3"]),

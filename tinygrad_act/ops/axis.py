@@ -6,7 +6,7 @@ The axis is an integer, or None for all elements in C order, as if in one row.
 from math import prod
 
 from .. import kernels
-from ..array import contiguous, empty, normalized_axis
+from ..array import contiguous, empty, is_whole, normalized_axis
 from ..array import reshape as reshape_view
 from ..dtype import int64
 from ..op import composed, general, refuse_unknown, shape_of
@@ -211,18 +211,19 @@ sort = composed(
 def _topk_index_forward(x, k, axis, largest):
     if axis is None:
         raise TypeError(f"topk_index: axis must be an integer, not {axis!r}")
-    _check_k("topk_index", x.shape, k, normalized_axis(axis, x.ndim, "topk_index"))
+    k = _checked_k("topk_index", x.shape, k, normalized_axis(axis, x.ndim, "topk_index"))
     return _first_places("topk_index", x, axis, largest, k)
 
 
-def _check_k(op, shape, k, axis):
-    if isinstance(k, bool) or not isinstance(k, int):
+def _checked_k(op, shape, k, axis):
+    if not is_whole(k):
         raise TypeError(f"{op}: k must be an integer, not {k!r}")
     if not 0 <= k <= shape[axis]:
         raise ValueError(
             f"{op}: k is {k}, but axis {axis} of x, whose shape is {shape}, has "
             f"{shape[axis]} elements"
         )
+    return int(k)
 
 
 def _sample_topk(random):
@@ -285,6 +286,6 @@ def topk(x, k, axis=-1, largest=True, **wrong):
     """
     refuse_unknown("topk", wrong, ("k", "axis", "largest"))
     axis = normalized_axis(axis, len(x.shape), "topk")
-    _check_k("topk", x.shape, k, axis)
+    k = _checked_k("topk", x.shape, k, axis)
     indices = topk_index(x, k=k, axis=axis, largest=bool(largest))
     return gather(x, indices, axis=axis), indices
