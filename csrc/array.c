@@ -3,8 +3,8 @@
  * A small net spends its time between the kernels: to Python, making an array costs several times
  * the arithmetic.  So the fields of an Array and its memory live here, in C; array.py has the rest.
  *
- * This file and those that belong to the same module, shortcuts.c, eager.c and step.c, are the only
- * ones besides cffi's that speak to Python, by its stable ABI.
+ * This file and those that belong to the same module, shortcuts.c, views.c, values.c, eager.c and
+ * step.c, are the only ones besides cffi's that speak to Python, by its stable ABI.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

@@ -2,10 +2,10 @@
  *
  * tensor.py says what happens when an op is applied, graph.py what backward is; with both, an op
  * on a few numbers spends its time in Python.  Here is the plain case of the same: of an op that
- * has a function in shortcuts.c the result, its Tensor and its Node are made in one call, and the
- * chain rule runs over a graph without asking Python at nodes of that kind.  Everything else is
- * declined, or asked of Python.  As with all shortcuts nothing here is needed for a result, and the
- * tests compare both ways bit by bit.
+ * has a shortcut (shortcuts.c, views.c) the result, its Tensor and its Node are made in one call,
+ * and the chain rule runs over a graph without asking Python at nodes of that kind.  Everything
+ * else is declined, or asked of Python.  As with all shortcuts nothing here is needed for a result,
+ * and the tests compare both ways bit by bit.
  *
  * Tensor, Node and Leaf are classes written in Python.  What Python calls a slot of theirs is a
  * pointer at a fixed place in the object, so it is read and set here like the field of a struct.
@@ -59,7 +59,7 @@ static int is_recording(Engine *engine)
 
 enum { MOST_INPUTS = 3, MOST_ATTRS = 2 };
 
-/* Which functions of shortcuts.c an op is computed by. */
+/* Which functions of shortcuts.c and views.c an op is computed by. */
 static const struct kind {
     const char *name;
     Py_ssize_t inputs;

@@ -1,5 +1,5 @@
-/* rows.tmpl.h: what needs all of a row more than once: variance, length, log of a sum of exp,
- * the largest few, and the backward of what becomes of a row.
+/* rows.tmpl.h: what needs all of a row more than once: variance, length, log of a sum of exp, and
+ * the backward of what becomes of a row; and the first of a row beyond a bound, for topk.
  *
  * Parameters: those of vec.h.  Forward, x is (rows, n) and contiguous, y (rows).
  *

@@ -1,4 +1,5 @@
-/* values.c: from numbers of Python to arrays and back: constants, nested lists, joined arrays.
+/* values.c: new arrays with given content: a constant, the numbers of nested lists, a copy of an
+ * array, several joined; and the way back, from an array to nested lists.
  *
  * Shortcuts all, see shortcuts.c: what is not plain they decline by returning None, and array.py
  * or the op goes the long way.
@@ -66,7 +67,7 @@ static PyObject *item_of(PyObject *list, Py_ssize_t i)
 
 static int is_list(PyObject *x) { return PyList_CheckExact(x) || PyTuple_CheckExact(x); }
 
-/* Put a number of Python's at a place, exactly or rounded once; 0 if it does not fit. */
+/* Put a number of Python's at a place, floats through a double; 0 if it does not fit. */
 static int put_number(PyObject *number, int code, char *place)
 {
     if (code == TGA_INT64) {
