@@ -43,6 +43,12 @@ static ALWAYS_INLINE void TN(unary_loop)(V (*row)(V, V, V), int64_t n, const T *
 {
     const V va = v_splat(a), vb = v_splat(b);
     int64_t i = 0;
+    /* Two at a time: while one waits for its sums, the processor works on the other. */
+    for (; i + 2 * VL <= n; i += 2 * VL) {
+        const V first = row(v_load(x + i), va, vb), second = row(v_load(x + i + VL), va, vb);
+        TN(store)(stream, y + i, first, x + i, x + i);
+        TN(store)(stream, y + i + VL, second, x + i + VL, x + i + VL);
+    }
     for (; i + VL <= n; i += VL)
         TN(store)(stream, y + i, row(v_load(x + i), va, vb), x + i, x + i);
     if (i < n)

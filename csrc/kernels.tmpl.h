@@ -35,10 +35,23 @@
 TARGET_ON(TARGET)
 #endif
 
+/* Left alone, gcc for x86 emits one vector's operations after the other's; scheduled, it mixes the
+ * two that elementwise.tmpl.h computes at a time, as clang does. */
+#if defined(__x86_64__) && !defined(__clang__)
+#define INTERLEAVED_ON                                                                             \
+    _Pragma("GCC push_options") _Pragma("GCC optimize(\"schedule-insns\")")
+#define INTERLEAVED_OFF _Pragma("GCC pop_options")
+#else
+#define INTERLEAVED_ON
+#define INTERLEAVED_OFF
+#endif
+
 #define T_BITS 32
 #include "vec.h"
 #include "math.tmpl.h"
+INTERLEAVED_ON
 #include "elementwise.tmpl.h"
+INTERLEAVED_OFF
 #include "reduce.tmpl.h"
 #include "softmax.tmpl.h"
 #include "rows.tmpl.h"
@@ -56,7 +69,9 @@ TARGET_ON(TARGET)
 #define T_BITS 64
 #include "vec.h"
 #include "math.tmpl.h"
+INTERLEAVED_ON
 #include "elementwise.tmpl.h"
+INTERLEAVED_OFF
 #include "reduce.tmpl.h"
 #include "softmax.tmpl.h"
 #include "rows.tmpl.h"

@@ -631,42 +631,64 @@ static inline V v_softplus_derivative(V x, V beta, V threshold)
 
 /* ---- the normal distribution ---------------------------------------------- */
 
-/* y exp(-c x^2), c = 1 or 1/2.  x^2 is taken to twice the precision, for in exp its
- * absolute error counts. */
-static inline V v_times_gauss(V y, V x, V c)
-{
-    V lo, shifted;
-    const V hi = v_two_product(x, -c * x, &lo);
-    const V r = v_exp_reduce(v_max(K(EXP_LOWEST - 2), hi), &shifted) + lo;
-    return v_ldexp_down(v_fma(y, v_fma(r * r, v_poly(r, TN(exp_coefficients)), r), y), shifted);
-}
+/* A normal variable exceeds a >= 0 with the probability T(a) exp(-a^2 / 2), where T falls slowly,
+ * from 1/2 and in the end as 0.4 / a. */
 
-/* The probability that a normal variable exceeds a, times exp(a^2 / 2), for 0 <= a <=
- * GAUSS_HIGHEST: a ratio of polynomials of relative error 2^-26.3 and 2^-57.0 (Remez
- * exchange on the linearised error, then a search among the neighbours of the rounded
- * coefficients).  No coefficient is negative, so nothing cancels. */
+/* T(a), 0 <= a <= GAUSS_HIGHEST, as a ratio of polynomials of relative error 2^-24.7 and 2^-54.2
+ * (Remez exchange; for float32 then a search among the neighbours of the rounded coefficients,
+ * those of the exponential included).  No coefficient is negative, so nothing cancels. */
 static const T TN(tail_numerator)[] = {
 #if T_BITS == 32
-    0x1.0p-1, 0x1.c1d3d2p-2, 0x1.78c50ap-3, 0x1.4ee656p-5, 0x1.10301ap-8,
+    0x1.0p-1, 0x1.c25abap-2, 0x1.797cfap-3, 0x1.4fcf58p-5, 0x1.112994p-8,
 #else
-    0x1.0p-1,              0x1.a7e88b010d6c7p-1,  0x1.5bfa33c7a0498p-1,  0x1.6df2f0ecb2ddcp-2,
-    0x1.0e75666b1fa68p-3,  0x1.243aca182df84p-5,  0x1.d2e1d51cc5914p-8,  0x1.109c1911262e7p-10,
-    0x1.bf1ac4c8edb24p-14, 0x1.d447bcd00a072p-18, 0x1.e196a349293fbp-23,
+    0x1.0p-1, 0x1.a5c4c892a226cp-1, 0x1.58a947af37c08p-1, 0x1.68dcc8de1af12p-2,
+    0x1.0980116b708d0p-3, 0x1.1d8683f20bc3bp-5, 0x1.c5e51123cc994p-8, 0x1.07990732a8e5ap-10,
+    0x1.adc2c487b10d7p-14, 0x1.bf1c15a07b582p-18, 0x1.c83884812274ep-23,
 #endif
 };
 static const T TN(tail_denominator)[] = {
 #if T_BITS == 32
-    0x1.0p+0, 0x1.ad2c1ap+0, 0x1.349efep+0, 0x1.e2b94ep-2, 0x1.a3c274p-4, 0x1.55222p-7,
+    0x1.0p+0, 0x1.ad6f8ep+0, 0x1.3502cap+0, 0x1.e3ab38p-2, 0x1.a4e5f2p-4, 0x1.565afcp-7,
 #else
-    0x1.0p+0,              0x1.3a155a4fd78f8p+1,  0x1.68974a6cc3869p+1,  0x1.0032d6f28e853p+1,
-    0x1.f5d9f1ebb2474p-1,  0x1.64b6cb222c19fp-2,  0x1.78ca107204c7fp-4,  0x1.28ef35ea07693p-6,
-    0x1.57f54fdd3f53ap-9,  0x1.18c54ab7b7a02p-12, 0x1.25737c23ffec0p-16, 0x1.2dca716d0fbc6p-21,
+    0x1.0p+0, 0x1.39037918a1ecap+1, 0x1.66144e1ff980ep+1, 0x1.faea6c9f7b717p+0,
+    0x1.ee829cfd15784p-1, 0x1.5e030f4c8ca03p-2, 0x1.700a555733231p-4, 0x1.20a07f2f0cf6bp-6,
+    0x1.4c8f4ba3a01aep-9, 0x1.0ddefc462716fp-12, 0x1.182f3894b18e9p-16, 0x1.1de4db51d5babp-21,
 #endif
 };
 static inline V v_gauss_tail(V a)
 {
-    return v_poly(a, TN(tail_numerator)) /
-           v_poly(a, TN(tail_denominator));
+    return v_poly(a, TN(tail_numerator)) / v_poly(a, TN(tail_denominator));
+}
+
+/* (exp(-u / 2) - 1) / u, |u| <= ln 2 but for rounding; relative to exp(-u / 2), with u, the error
+ * is 2^-23.9 and 2^-56.5. */
+static const T TN(gauss_coefficients)[] = {
+#if T_BITS == 32
+    -0x1.0p-1, 0x1.ffffe6p-4, -0x1.5553a2p-6, 0x1.555846p-9, -0x1.126654p-12, 0x1.6ae764p-16,
+#else
+    -0x1.0000000000000p-1,  0x1.0000000000005p-3,  -0x1.5555555555557p-6,  0x1.55555555520aep-9,
+    -0x1.11111111100dfp-12, 0x1.6c16c17f43f0fp-16, -0x1.a01a01abe65c3p-20, 0x1.a019a6698693fp-24,
+    -0x1.71de0236c3217p-28, 0x1.28a2c1a026d69p-32, -0x1.af4ddeb6edd5ap-37,
+#endif
+};
+
+/* y exp(-a^2 / 2), y having T(a) as a factor, given a^2 to twice the precision as square + lo: in
+ * exp its absolute error counts.  ln 2 is taken as one number of the dtype.  n times what that
+ * lacks is about a fixed part of a^2 / 2, for which the coefficients of T make up. */
+static inline V v_times_gauss(V y, V square, V lo)
+{
+    const V shifted = v_fma(square, K(-0.5 * LOG2_E), K(INTEGER_MAGIC));
+    const V n = shifted - K(INTEGER_MAGIC);
+#if HAS_FMA
+    const V u = v_fma(n, K(2 * LN_2), square) + lo;
+    const V rest = u * v_poly(u, TN(gauss_coefficients));
+#else
+    const V u = (square + n * K(2 * LN2_HI)) + (n * K(2 * ((T)LN_2 - (T)LN2_HI)) + lo);
+    /* the largest term apart: a half of u is not rounded */
+    const int terms = sizeof TN(gauss_coefficients) / sizeof *TN(gauss_coefficients);
+    const V rest = K(-0.5) * u + u * u * TN(polynomial)(u, TN(gauss_coefficients) + 1, terms - 1);
+#endif
+    return v_ldexp_down(v_fma(y, rest, y), shifted);
 }
 
 /* erf(x) / x - 1 as a polynomial in x^2, |x| <= 1; relative to erf(x) / x the error is
@@ -688,7 +710,9 @@ static inline V v_erf(V x)
     const V a = v_min(K(6), v_abs(x));
     const V near = v_fma(x, v_poly(x * x, TN(erf_coefficients)), x);
     const V sqrt_2 = K(0x1.6a09e667f3bcdp+0);
-    const V beyond = v_times_gauss(v_gauss_tail(a * sqrt_2), a, K(1));
+    V lo;
+    const V square = v_two_product(a, a + a, &lo); /* of a sqrt(2) */
+    const V beyond = v_times_gauss(v_gauss_tail(a * sqrt_2), square, lo);
     return v_select(v_lt(a, K(1)), near, v_copysign(K(1) - (beyond + beyond), x));
 }
 
@@ -698,15 +722,22 @@ static inline V v_erfc(V x)
     /* For positive x there is no difference to take: it is twice the tail. */
     const V a = v_min(K(ERFC_HIGHEST), v_abs(x));
     const V sqrt_2 = K(0x1.6a09e667f3bcdp+0);
-    const V tail = v_times_gauss(K(2) * v_gauss_tail(a * sqrt_2), a, K(1));
+    V lo;
+    const V square = v_two_product(a, a + a, &lo);
+    const V tail = v_times_gauss(K(2) * v_gauss_tail(a * sqrt_2), square, lo);
     return v_select(v_lt(x, K(0)), K(2) - tail, tail);
 }
 
 /* v_erf_derivative: max ulp f32 2.0, f64 2.0; range all */
 static inline V v_erf_derivative(V x)
 {
-    const V a = v_min(K(GAUSS_HIGHEST), v_abs(x)); /* so that nothing is inf - inf */
-    return v_times_gauss(K(0x1.20dd750429b6dp+0), a, K(1)); /* 2 / sqrt(pi) */
+    /* 2 / sqrt(pi) times exp(-x^2) */
+    const V a = v_min(K(ERFC_HIGHEST), v_abs(x)); /* so that nothing is inf - inf */
+    const V c = K(0x1.20dd750429b6dp+0);
+    V lo, shifted;
+    const V hi = v_two_product(a, -a, &lo);
+    const V r = v_exp_reduce(hi, &shifted) + lo;
+    return v_ldexp_down(v_fma(c, v_fma(r * r, v_poly(r, TN(exp_coefficients)), r), c), shifted);
 }
 
 /* ---- activations ---------------------------------------------------------- */
@@ -882,14 +913,15 @@ static inline V v_mish_derivative(V x)
 
 /* Below, Phi(x) is the probability that a normal variable is less than x, phi its density. */
 
-/* v_gelu: max ulp f32 4.0, f64 4.6; range x >= -1 */
+/* v_gelu: max ulp f32 4.3, f64 4.6; range x >= -1 */
 /* v_gelu: max ulp f32 7.5, f64 12; range x < -1 */
 static inline V v_gelu(V x)
 {
-    /* x Phi(x), and for positive x, x - x Phi(-x). */
-    const V c = v_min(K(GAUSS_HIGHEST), v_max(K(-GAUSS_HIGHEST), x));
-    const V tail = v_times_gauss(c * v_gauss_tail(v_abs(c)), c, K(0.5));
-    return v_select(v_lt(K(0), x), x - tail, tail);
+    /* x Phi(x), and for positive x, x - x Phi(-x).  -0, not 0, so that the sign stays. */
+    const V a = v_min(K(GAUSS_HIGHEST), v_abs(x));
+    V lo;
+    const V square = v_two_product(a, a, &lo);
+    return v_max(K(-0.0), x) - v_times_gauss(a * v_gauss_tail(a), square, lo);
 }
 
 /* v_gelu_derivative: max ulp f32 2.3, f64 2.1; range x >= 0 */
@@ -898,7 +930,9 @@ static inline V v_gelu_derivative(V x)
 {
     /* Phi(x) + x phi(x), of which the values at x and -x add up to 1. */
     const V a = v_min(K(GAUSS_HIGHEST), v_abs(x)); /* so that nothing is inf * 0 */
-    const V left = v_times_gauss(v_fma(a, K(-INV_SQRT_2PI), v_gauss_tail(a)), a, K(0.5));
+    V lo;
+    const V square = v_two_product(a, a, &lo);
+    const V left = v_times_gauss(v_fma(a, K(-INV_SQRT_2PI), v_gauss_tail(a)), square, lo);
     return v_select(v_lt(x, K(0)), left, K(1) - left);
 }
 
@@ -1045,6 +1079,8 @@ static inline V v_pow(V x, V y)
 {
     /* Squares and the like are common, and all exponents are often one.  Those that v_pow_short
      * knows are among the numbers of two binary digits. */
+    if (v_all(v_eq(y, K(2))))
+        return x * x;
     const M brief = v_eq((V)((VU)y << (T_BITS - MANTISSA_BITS + 1)), K(0));
     V z = x, distance = y;
     if (v_any(brief)) {
