@@ -390,7 +390,7 @@ typedef struct {
 static void convert_row(const void *context, int64_t n, void *const *p, const int64_t *step)
 {
     const conversion c = *(const conversion *)context;
-    if (c.from == c.to && step[1]) {
+    if (c.from == c.to && c.to != TGA_BOOL && step[1]) { /* a bool may come with any bits */
         memmove(p[0], p[1], (size_t)n * tga_item_size(c.to));
         return;
     }

@@ -230,11 +230,16 @@ static void walk_tile(const walk *w, const int64_t *offset, int64_t rows, int64_
         first[j] = (char *)buffer[j];
         to_next[j] = columns * size;
     }
-    for (int64_t r = 0; r < rows; r++) {
+    /* Rows that follow each other in every operand are one. */
+    bool join = true;
+    for (int j = 0; j < w->operands; j++)
+        join = join && to_next[j] == step[j] * columns * w->size[j];
+    const int64_t n = join ? rows * columns : columns;
+    for (int64_t r = 0; r < (join ? 1 : rows); r++) {
         void *p[OPERANDS];
         for (int j = 0; j < w->operands; j++)
             p[j] = first[j] + r * to_next[j];
-        w->row(w->context, columns, p, step);
+        w->row(w->context, n, p, step);
     }
 }
 

@@ -731,6 +731,51 @@ def test_binary_views(op, isa, dtype):
             assert same_bits(op(part, a).numpy(), op(spread, a.clone()).numpy())
 
 
+def permuted(a, *axes):
+    return a.permute(*axes) if isinstance(a, Tensor) else a.transpose(*axes)
+
+
+LARGE_VIEWS = {
+    "last two turned": lambda a: permuted(a, 0, 2, 1),
+    "all turned": lambda a: permuted(a, 2, 1, 0),
+    "first comes last": lambda a: permuted(a, 1, 2, 0),
+    "few in a row": lambda a: permuted(a[:, :3], 0, 2, 1),
+    "parts of rows": lambda a: permuted(a[:, 1::2, 5:-7], 2, 0, 1),
+}
+
+
+@pytest.mark.parametrize("name", LARGE_VIEWS)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_large_views(name, threads):
+    """Many tiles of three axes, cut at every border, by one thread and by two; and into views."""
+    view = LARGE_VIEWS[name]
+    a, b = [np.random.default_rng(seed).random((3, 70, 1100), np.float32) for seed in (1, 2)]
+    before = tga.get_num_threads()
+    tga.set_num_threads(threads)
+    try:
+        for dtype in ("float32", "float64", "int64", "bool"):
+            x = Tensor((a * 2).astype(dtype))
+            assert same_bits(view(x).clone().numpy(), view(x.numpy()))
+        x, y = view(Tensor(a)), view(Tensor(b))
+        assert same_bits((x - y).numpy(), view(a) - view(b))
+        assert same_bits((x - y.clone()).numpy(), view(a) - view(b))
+        chosen = np.where(view(a) > view(b), view(a), 0.5)
+        assert same_bits(tga.where(x > y, x, 0.5).numpy(), chosen)
+        target, expected = Tensor(b.copy()), b.copy()
+        view(target)[::2, ::-1].copy_(x[::2, ::-1])
+        view(expected)[::2, ::-1] = view(a)[::2, ::-1]
+        assert same_bits(target.numpy(), expected)
+    finally:
+        tga.set_num_threads(before)
+
+
+def test_bools_of_any_bits_become_0_and_1():
+    """Memory of others may hold a 2 for True: a copy holds 1."""
+    b = np.array([2, 0, 1], np.uint8).view(bool)
+    assert Tensor(b).clone().astype("int64").tolist() == [1, 0, 1]
+    assert Tensor(b).sum().item() == 2
+
+
 # ---- guarded memory -------------------------------------------------------------------------
 
 
