@@ -112,7 +112,7 @@ gelu = activation(
     f=lambda x: x * (1 + erf(x / SQRT_2)) / 2,
     df=_gelu_derivative,
     saves="x",
-    max_ulp={"float32": 4.0, "float64": 4.6},
+    max_ulp={"float32": 4.3, "float64": 4.6},
     tail=Tail(-1.0, max_ulp={"float32": 7.5, "float64": 12}),
     df_ulp={"float32": 2.3, "float64": 2.1},
     df_tail=Tail(0.0, max_abs={"float32": 1e-7, "float64": 2e-16}),
