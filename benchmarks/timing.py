@@ -54,6 +54,17 @@ def seconds_of_process(code, samples=1):
     return statistics.median(times)
 
 
+def seconds_within_process(code, samples=1):
+    """The median time of `code` alone, each time in a fresh process of Python."""
+    timed = f"import time; start = time.perf_counter(); {code}; print(time.perf_counter() - start)"
+    times = []
+    for _ in range(samples):
+        command = [sys.executable, "-c", timed]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        times.append(float(done.stdout.split()[-1]))
+    return statistics.median(times)
+
+
 PEAK = """
 import resource
 try:

@@ -1,16 +1,22 @@
-"""How long a process takes that imports the package and ends.
+"""How long an import takes: the statement alone, and a whole process that ends after it.
 
-`python` is a process that imports nothing.
+`python` is a process that imports nothing; its start and its end are in every process.
 """
 
 from benchmarks.cases import Case, Group
-from benchmarks.timing import seconds_of_process
+from benchmarks.timing import seconds_of_process, seconds_within_process
 
-GROUPS = [Group("import", against=["numpy"])]
+STATEMENT, PROCESS = "the statement", "the whole process"
+GROUPS = [
+    Group("import", lambda case: case == STATEMENT, against=["numpy"]),
+    Group("process", lambda case: case == PROCESS, against=["numpy"]),
+]
 
 
 def _case(code):
-    return [Case("the whole process", seconds_of_process(code, samples=3))]
+    if code != "pass":
+        yield Case(STATEMENT, seconds_within_process(code, samples=3))
+    yield Case(PROCESS, seconds_of_process(code, samples=3))
 
 
 def tinygrad_act():
