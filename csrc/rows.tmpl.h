@@ -262,25 +262,40 @@ static inline void TN(prod_backward_row)(int64_t n, T gy, const T *x, T *gx)
     }
 }
 
+/* What is a lane there is every VL-th row here, so that a column has the result of a row. */
 static inline void TN(prod_backward_columns)(int64_t n, int64_t columns, int64_t step, const T *gy,
                                              const T *x, T *gx)
 {
-    V all[REDUCE_WIDTH];
-    for (int k = 0; k < REDUCE_WIDTH; k++)
-        all[k] = K(1);
+    V all[VBYTES / sizeof(T)][REDUCE_WIDTH], after[VBYTES / sizeof(T)][REDUCE_WIDTH];
+    const int64_t width = (columns + VL - 1) / VL;
+    int64_t lanes = 1; /* those that have rows; all others are 1 */
+    while (lanes < VL && lanes < n)
+        lanes *= 2;
+    for (int64_t l = 0; l < lanes; l++)
+        for (int64_t k = 0; k < width; k++)
+            all[l][k] = after[l][k] = K(1);
     for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < columns; j += VL) {
-            TN(store_some)(gx + i * step + j, all[j / VL], columns - j);
-            all[j / VL] = all[j / VL] * TN(load_some)(x + i * step + j, columns - j);
+        for (int64_t k = 0; k < width; k++) {
+            const int64_t at = i * step + k * VL, here = columns - k * VL;
+            V *lane = &all[i % VL][k];
+            TN(store_some)(gx + at, *lane, here);
+            *lane = *lane * TN(load_some)(x + at, here);
         }
-    for (int k = 0; k < REDUCE_WIDTH; k++)
-        all[k] = K(1);
+    for (int64_t d = 1; d < lanes; d *= 2)
+        for (int64_t l = 0; l < lanes; l++)
+            for (int64_t k = 0; k < width && !(l & d); k++) {
+                const V one = all[l][k], other = all[l + d][k];
+                after[l][k] = after[l][k] * other;
+                after[l + d][k] = after[l + d][k] * one;
+                all[l][k] = all[l + d][k] = one * other;
+            }
     for (int64_t i = n - 1; i >= 0; i--)
-        for (int64_t j = 0; j < columns; j += VL) {
-            const int64_t at = i * step + j, here = columns - j;
-            const V others = TN(load_some)(gx + at, here) * all[j / VL];
-            TN(store_some)(gx + at, TN(load_some)(gy + j, here) * others, here);
-            all[j / VL] = all[j / VL] * TN(load_some)(x + at, here);
+        for (int64_t k = 0; k < width; k++) {
+            const int64_t at = i * step + k * VL, here = columns - k * VL;
+            V *lane = &after[i % VL][k];
+            const V others = TN(load_some)(gx + at, here) * *lane;
+            TN(store_some)(gx + at, TN(load_some)(gy + k * VL, here) * others, here);
+            *lane = *lane * TN(load_some)(x + at, here);
         }
 }
 

@@ -30,6 +30,28 @@ def gradients(function, values, dtype):
         yield grad(y, x, tga.ones_like(y), create_graph=create_graph)[0].tolist()
 
 
+# ---- rows and columns --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["var", "std", "norm", "logsumexp", "amax", "amin", "prod"])
+def test_a_line_has_one_gradient_as_a_row_and_as_a_column(name, dtype, isa):
+    rng = np.random.default_rng(4)
+    for n in (2, 3, 6, 33, 70):
+        for lines in (2, 19, 140):
+            # where the order of multiplying matters: products overflow and vanish on the way
+            x = (
+                10.0 ** rng.integers(-30, 31, (n, lines))
+                if name == "prod"
+                else rng.normal(size=(n, lines))
+            )
+            gradient = []
+            for values, axis in ((x, 0), (x.T, 1)):
+                values = leaf(np.ascontiguousarray(values), dtype)
+                y = getattr(tga, name)(values, axis=axis)
+                gradient.append(grad(y, values, tga.ones_like(y))[0].numpy())
+            assert same_bits(gradient[0], gradient[1].T.copy()), (n, lines)
+
+
 # ---- ties and extremes ----------------------------------------------------------------------
 
 
