@@ -131,10 +131,18 @@ int tga_depthwise_backward_w(int dtype, int64_t n, int64_t channels, const tga_w
         return 1;
     }
     tga_parallel(c.parts * channels, 1 + GRAIN / (c.share * c.out + 1), parts_of, &c);
+    int finite = 1;
     if (c.status == TGA_OK) {
-        const size_t size = (size_t)c.size, window_bytes = (size_t)c.taps * size;
         char *total = c.sums + c.parts * row * c.size;
         tga_kernels_current()->reduce_rows[dtype][REDUCE_sum](c.parts, row, c.sums, row, total);
+        for (int64_t i = 0; i < channels; i++)
+            finite &= all_finite(dtype, 1, total + (i * (c.taps + 1) + c.taps) * c.size);
+    }
+    /* An infinite gy meets the zeros of the layout, but not those above and below: left to the
+     * general way, which has one answer for all four sides. */
+    if (c.status == TGA_OK && finite) {
+        const size_t size = (size_t)c.size, window_bytes = (size_t)c.taps * size;
+        char *total = c.sums + c.parts * row * c.size;
         for (int64_t i = 0; i < channels; i++, total += window_bytes + size) {
             memcpy((char *)gw + (size_t)i * window_bytes, total, window_bytes);
             if (gb)
@@ -143,5 +151,5 @@ int tga_depthwise_backward_w(int dtype, int64_t n, int64_t channels, const tga_w
     }
     tga_free(c.sums);
     *status = c.status;
-    return 1;
+    return finite;
 }

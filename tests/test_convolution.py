@@ -253,6 +253,24 @@ def test_an_infinite_weight_does_not_meet_the_padding(channels, dtype, isa):
     assert np.isposinf(gx.numpy()).all()
 
 
+def test_an_infinite_gradient_meets_the_padding_on_all_sides(dtype, isa):
+    """A channel has the same gradient of its window by itself and among others."""
+    x = Tensor(np.ones((1, 2, 8, 8), dtype))
+    gy = np.ones((1, 2, 8, 8), dtype)
+    gy[..., 0, 0] = np.inf
+    gradients = []
+    for groups in (1, 2):
+        w = Tensor(np.ones((2, 2 // groups, 3, 3), dtype), requires_grad=True)
+        b = Tensor(np.ones(2, dtype), requires_grad=True)
+        y = tga.conv2d(x, w, b, padding=1, groups=groups)
+        gw, gb = grad(y, (w, b), Tensor(gy))
+        assert np.isposinf(gb.numpy()).all()
+        gradients.append(gw.numpy()[:, 0])
+    np.testing.assert_array_equal(*gradients)
+    seen = [[np.nan] * 3, [np.nan, np.inf, np.inf], [np.nan, np.inf, np.inf]]
+    np.testing.assert_array_equal(gradients[0], [seen] * 2)
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_nothing_beyond_the_operands_is_touched(isa, dtype):
     def work(report):
