@@ -214,6 +214,8 @@ typedef struct {
 typedef struct {
     const tga_window *window;
     int with_padding;
+    int two_by_two;   /* windows side by side, done by itself without a layout, but for the
+                       * backward of the mean */
     int64_t width;    /* of columns dealt out by their remainder by the stride, and a vector */
     int64_t elements; /* of a plane laid out; 0 where windows are taken one by one */
     int64_t offset[TGA_POOL_TAPS]; /* of what the first window of a row sees through each tap */

@@ -48,6 +48,15 @@ static void planes_of(void *context, int64_t begin, int64_t end)
     tga_free(memory);
 }
 
+static int is_two_by_two(const tga_window *w)
+{
+    for (int axis = 0; axis < 2; axis++)
+        if (w->size[axis] != 2 || w->stride[axis] != 2 || w->padding[axis] != 0 ||
+            w->dilation[axis] != 1 || 2 * w->out[axis] > w->in[axis])
+            return 0;
+    return 1;
+}
+
 /* If it is laid out at all: see pool.tmpl.h. */
 void tga_pool_lay_out(tga_pool *g)
 {
@@ -75,7 +84,8 @@ static int run(pool c, int dtype, int64_t planes)
     c.in = w->in[0] * w->in[1];
     c.out = w->out[0] * w->out[1];
     c.size = (int64_t)tga_item_size(dtype);
-    if (c.what != MAX_INDEX)
+    c.g.two_by_two = is_two_by_two(w);
+    if (c.what != MAX_INDEX && (!c.g.two_by_two || c.what == AVG_BACKWARD))
         tga_pool_lay_out(&c.g);
     tga_parallel(planes, 1 + GRAIN / (c.in + 1), planes_of, &c);
     return c.status;

@@ -11,7 +11,8 @@
  *     edge  0 1 2 3 4 5 6  edge     stride 2:   edge 1 3 5 edge ...  0 2 4 6 edge ...
  *
  * Where there are few columns, or strides are large, windows are taken one by one.  Where
- * several elements are the largest, or nan, the first in reading order is chosen.
+ * several elements are the largest, or nan, the first in reading order is chosen; as a value, +0
+ * is larger than -0.
  */
 #ifndef TGA_POOL_TMPL_H
 #define TGA_POOL_TMPL_H
@@ -41,15 +42,6 @@ static inline int64_t pool_count(const tga_window *w, int axis, int64_t o, int w
     const int64_t begin = o * w->stride[axis] - w->padding[axis];
     const int64_t end = begin + w->size[axis], stop = w->in[axis] + pad;
     return (end < stop ? end : stop) - (begin > -pad ? begin : -pad);
-}
-
-static inline int pool_is_two_by_two(const tga_window *w)
-{
-    for (int axis = 0; axis < 2; axis++)
-        if (w->size[axis] != 2 || w->stride[axis] != 2 || w->padding[axis] != 0 ||
-            w->dilation[axis] != 1 || 2 * w->out[axis] > w->in[axis])
-            return 0;
-    return 1;
 }
 
 #define POOL_TABLE(suffix)                                                                         \
@@ -211,13 +203,28 @@ static inline int64_t TN(max_pool_place)(const tga_window *w, const T *x, pool_t
     return place;
 }
 
+/* The value of the largest element, as v_maximum has it. */
+static inline T TN(max_pool_value)(const tga_window *w, const T *x, pool_taps down, int64_t j)
+{
+    const pool_taps across = pool_clip(w, 1, j);
+    T best = (T)-INFINITY;
+    for (int64_t p = down.first; p < down.last; p++)
+        for (int64_t q = across.first; q < across.last; q++) {
+            const T seen = x[(down.begin + p * w->dilation[0]) * w->in[1] + across.begin +
+                             q * w->dilation[1]];
+            if (seen > best || seen != seen || (seen == best && !signbit(seen)))
+                best = seen;
+        }
+    return best;
+}
+
 /* x: (in), y: (out) */
 static void TN(max_pool_forward)(const tga_pool *g, void *memory, const void *px, void *py)
 {
     const tga_window *w = g->window;
     const T *x = px;
     T *y = py;
-    if (pool_is_two_by_two(w)) {
+    if (g->two_by_two) {
         for (int64_t i = 0; i < w->out[0]; i++, x += 2 * w->in[1], y += w->out[1])
             for (int64_t j = 0; j < w->out[1]; j += VL) {
                 V part[4];
@@ -245,7 +252,7 @@ static void TN(max_pool_forward)(const tga_pool *g, void *memory, const void *px
     for (int64_t i = 0; i < w->out[0]; i++) {
         const pool_taps down = pool_clip(w, 0, i);
         for (int64_t j = 0; j < w->out[1]; j++)
-            *y++ = x[TN(max_pool_place)(w, x, down, j)];
+            *y++ = TN(max_pool_value)(w, x, down, j);
     }
 }
 
@@ -324,7 +331,7 @@ static void TN(max_pool_backward)(const tga_pool *g, void *memory, const void *p
     const tga_window *w = g->window;
     const T *gy = pgy, *x = px;
     T *gx = pgx;
-    if (!pool_is_two_by_two(w)) {
+    if (!g->two_by_two) {
         if (g->elements && !TN(has_nan)(w->in[0] * w->in[1], x)) {
             TN(max_pool_backward_lanes)(g, memory, gy, x, gx);
             return;
@@ -402,7 +409,7 @@ static void TN(avg_pool_forward)(const tga_pool *g, void *memory, const void *px
     const tga_window *w = g->window;
     const T *x = px;
     T *y = py;
-    const int quick = pool_is_two_by_two(w);
+    const int quick = g->two_by_two;
     if (!quick && g->elements) {
         TN(avg_pool_forward_lanes)(g, memory, x, y);
         return;

@@ -1,10 +1,11 @@
 """Pooling: every path of csrc/pool.c against NumPy, ties and nan, and the sizes of ceil_mode."""
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
-from oracle import same_bits, threads
+from oracle import in_child, same_bits, threads
 
 import tinygrad_act as tga
 from tinygrad_act import Tensor, grad
@@ -72,6 +73,40 @@ def test_largest(name, values, dtype, isa):
     np.testing.assert_array_equal(y.numpy(), expected)
     np.testing.assert_array_equal(gx.numpy(), g_expected)
     np.testing.assert_array_equal(by_rule.numpy(), g_expected)
+
+
+@pytest.mark.parametrize("columns", [3, 5, 9, 40])
+@pytest.mark.parametrize("row", [[-0.0, 0.0, -0.0], [0.0, -0.0, -0.0], [-0.0, -0.0, -0.0]])
+def test_the_largest_zero_is_positive_in_images_of_any_width(columns, row, dtype, isa):
+    x = np.full((1, 1, 2, columns), -1, dtype)
+    x[..., :3] = row
+    for size in ((1, 3), (2, 3)):
+        y = tga.max_pool2d(Tensor(x), size, stride=1)
+        assert np.signbit(y.numpy()[0, 0, 0, 0]) == np.signbit(row).all()
+    two = np.array([[[row[:2], row[1:]]]], dtype)
+    assert np.signbit(tga.max_pool2d(Tensor(two), 2).item()) == np.signbit(row).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory in use is read from /proc")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_pairs_side_by_side_need_no_copy_of_the_image():
+    """Where memory is left for the results alone."""
+    import resource
+
+    def work(report):
+        x = tga.ones((1, 1, 4096, 4096), requires_grad=True)  # 64 MB
+        with open("/proc/self/statm") as file:
+            used = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (130 << 20), resource.RLIM_INFINITY))
+        report("mean")
+        tga.avg_pool2d(x.detach(), 2)
+        report("largest")
+        y = tga.max_pool2d(x, 2)
+        report("backward of the largest")
+        grad(y, x, y.detach())
+
+    status, last = in_child(work)
+    assert status == 0, last
 
 
 @pytest.mark.parametrize("name", [name for name in WINDOWS if WINDOWS[name][4] == 1])
