@@ -497,7 +497,7 @@ class Tensor:
         return _binary(arith.remainder, other, self)
 
     def __pow__(self, other):
-        if type(other) in (int, float) and other == 2:
+        if type(other) in (int, float) and other == 2 and self.dtype.is_float:
             return _unary(arith.square, self)  # the same number, and its derivative at once
         return _binary(arith.pow_, self, other)
 
